@@ -1,0 +1,1 @@
+"""The pieces of the bench: programs, load, collectors, counters, figures and verdicts."""

@@ -1,0 +1,40 @@
+"""The programs that are measured: each module writes one program's configuration for a workload."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.workloads import Tap, Workload
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a program runs: its folder, its port, whom it asks, and the sockets its taps write to."""
+
+    folder: Path
+    port: int
+    upstream_port: int
+    tap_paths: Sequence[Path]
+    workload: Workload
+
+
+class Peer(Protocol):
+    """A program under test."""
+
+    name: str
+
+    def version(self) -> str:
+        """One line for the report."""
+
+    def taps(self, workload: Workload) -> Sequence[Tap]:
+        """The taps it really runs: those asked for, or the nearest that it can do."""
+
+    def remark(self, workload: Workload) -> str:
+        """How its work differs from what was asked; empty if it does not."""
+
+    def configure(self, site: Site) -> list[str]:
+        """Writes the configuration; the command that runs the program in the foreground."""
+
+    def tap_counts(self, site: Site) -> list[tuple[int, int]] | None:
+        """Messages offered and sent, tap by tap, as the running program tells it; None if it does not."""

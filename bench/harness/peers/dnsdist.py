@@ -1,0 +1,54 @@
+"""dnsdist: one listener, one UDP server, no packet cache; its dnstap knows CLIENT_* only."""
+
+from collections.abc import Sequence
+
+from harness import programs
+from harness.collector import IDENTITY
+from harness.loopback import HOST
+from harness.peers import Site
+from harness.workloads import Tap, Workload
+
+CONFIGURATION = """\
+setSecurityPollSuffix("")
+setACL({{"{host}/32"}})
+setLocal("{host}:{port}")
+newServer({{address="{host}:{upstream_port}"}})
+getServer(0):setUp()
+"""
+
+# The largest queue that libfstrm allows: with its default of 512 most messages would be dropped at this rate.
+TAP = """\
+tap = newFrameStreamUnixLogger("{path}", {{inputQueueSize=16384}})
+addAction(AllRule(), DnstapLogAction("{identity}", tap))
+addResponseAction(AllRule(), DnstapLogResponseAction("{identity}", tap))
+"""
+
+
+class Dnsdist:
+    """The C++ proxy that sets the mark for cost."""
+
+    name = "dnsdist"
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def version(self) -> str:
+        return programs.first_line([self._program, "--version"])
+
+    def taps(self, workload: Workload) -> Sequence[Tap]:
+        return [Tap(client_only=True)] if workload.taps else []
+
+    def remark(self, workload: Workload) -> str:
+        asked = list(workload.taps)
+        return "" if asked == self.taps(workload) else "one tap, CLIENT_* only"
+
+    def configure(self, site: Site) -> list[str]:
+        text = CONFIGURATION.format(host=HOST, port=site.port, upstream_port=site.upstream_port)
+        for _tap, path in zip(self.taps(site.workload), site.tap_paths, strict=False):
+            text += TAP.format(path=path, identity=IDENTITY)
+        configuration = site.folder / "dnsdist.conf"
+        configuration.write_text(text)
+        return [self._program, "--supervised", "--disable-syslog", "-C", str(configuration)]
+
+    def tap_counts(self, site: Site) -> list[tuple[int, int]] | None:
+        return None

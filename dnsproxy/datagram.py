@@ -1,0 +1,246 @@
+"""Batched datagram I/O: recvmmsg and sendmmsg through ctypes on Linux, one call per datagram elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import socket
+import struct
+import sys
+from array import array
+from collections.abc import Iterator
+from itertools import accumulate
+
+from dnsproxy.address import SOCKADDR_SIZE, Address, sockaddr_of
+
+BATCH = 64  # datagrams per call: the kernel's share per query is flat from about 32 up
+SOCKADDR = SOCKADDR_SIZE
+CONTROL = 64  # octets of ancillary data per datagram: one IPv6 pktinfo takes 40
+SLOT = 65536 + 192  # any datagram fits whole; untouched pages cost nothing; 192 spreads slots over cache sets
+SEND_ARENA = 256 * 1024  # octets copied per sendmmsg; a batch that needs more is cut in two
+MSG_DONTWAIT = 0x40
+_MMSGHDR = 64  # struct mmsghdr on 64-bit Linux
+_NAMELEN, _IOV_LEN, _CONTROLLEN, _MSG_LEN = 8, 24, 40, 56
+BATCHED = sys.platform == "linux" and struct.calcsize("P") == 8
+
+if BATCHED:
+    _libc = ctypes.CDLL(None, use_errno=True)
+    _recvmmsg = _libc.recvmmsg
+    _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+    _sendmmsg = _libc.sendmmsg
+    _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+
+def _address_of(area: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(area))
+
+
+class _Headers:
+    """An array of struct mmsghdr over shared areas, as the kernel reads and writes it."""
+
+    def __init__(self, names: int, vectors: int, controls: int) -> None:
+        self.area = mmap.mmap(-1, _MMSGHDR * BATCH)
+        self.address = _address_of(self.area)
+        for slot in range(BATCH):
+            struct.pack_into(
+                "=QIxxxxQQQQi",
+                self.area,
+                slot * _MMSGHDR,
+                names and names + slot * SOCKADDR,
+                SOCKADDR if names else 0,
+                vectors + slot * 16,
+                1,
+                controls and controls + slot * CONTROL,
+                CONTROL if controls else 0,
+                0,
+            )
+        self.fresh = self.area[:]
+        words = memoryview(self.area).cast("I")
+        self.lengths = words[_MSG_LEN // 4 :: _MMSGHDR // 4]
+        self.control_lengths = words[_CONTROLLEN // 4 :: _MMSGHDR // 4]
+
+
+class Receiver:
+    """Receives batches of datagrams; one arena per worker, shared by all its sockets."""
+
+    def __init__(self) -> None:
+        self.arena = mmap.mmap(-1, SLOT * BATCH)
+        self.vectors = mmap.mmap(-1, 16 * BATCH)
+        base = _address_of(self.arena)
+        for slot in range(BATCH):
+            struct.pack_into("=QQ", self.vectors, slot * 16, base + slot * SLOT, 65536)
+        self.starts = tuple(slot * SLOT for slot in range(BATCH))
+        self.name_slices = tuple(slice(slot * SOCKADDR, (slot + 1) * SOCKADDR) for slot in range(BATCH))
+        self.connected = _Headers(0, _address_of(self.vectors), 0)
+        # one array per family: what the kernel wrote into name lengths, and left alone in names, stays right
+        self.names: dict[int, mmap.mmap] = {}
+        self.named: dict[int, _Headers] = {}
+        self.controls: dict[int, mmap.mmap] = {}
+        self.controlled: dict[int, _Headers] = {}
+        for family in (socket.AF_INET, socket.AF_INET6):
+            self.names[family] = mmap.mmap(-1, SOCKADDR * BATCH)
+            self.controls[family] = mmap.mmap(-1, CONTROL * BATCH)
+            name, vector, control = map(_address_of, (self.names[family], self.vectors, self.controls[family]))
+            self.named[family] = _Headers(name, vector, 0)
+            self.controlled[family] = _Headers(name, vector, control)
+
+    def receive_connected(self, sock: socket.socket, fd: int) -> list[bytes]:
+        """What has come in on a connected socket, up to a batch. OSError as recv raises it, but none for EAGAIN."""
+        count: int = _recvmmsg(fd, self.connected.address, BATCH, MSG_DONTWAIT, None)
+        return self._wires(self.connected, count) if count > 0 else _nothing(count)
+
+    def receive(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes]]:
+        """Datagrams with the raw sockaddr of each sender, padded to 28 octets."""
+        headers = self.named[family]
+        count: int = _recvmmsg(fd, headers.address, BATCH, MSG_DONTWAIT, None)
+        if count <= 0:
+            return _nothing(count), []
+        names = self.names[family]
+        return self._wires(headers, count), [names[where] for where in self.name_slices[:count]]
+
+    def receive_controlled(
+        self, sock: socket.socket, fd: int, family: int
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Datagrams, senders, and the ancillary data that came with each."""
+        headers = self.controlled[family]
+        headers.area[:] = headers.fresh
+        count: int = _recvmmsg(fd, headers.address, BATCH, MSG_DONTWAIT, None)
+        if count <= 0:
+            return _nothing(count), [], []
+        names, controls = self.names[family], self.controls[family]
+        sizes = headers.control_lengths[:count].tolist()
+        came_with = [controls[slot * CONTROL : slot * CONTROL + size] for slot, size in enumerate(sizes)]
+        return self._wires(headers, count), [names[where] for where in self.name_slices[:count]], came_with
+
+    def _wires(self, headers: _Headers, count: int) -> list[bytes]:
+        arena = self.arena
+        if count == 1:
+            return [arena[0 : headers.lengths[0]]]
+        lengths = headers.lengths[:count].tolist()
+        return [arena[start : start + size] for start, size in zip(self.starts, lengths, strict=False)]
+
+
+def _nothing(count: int) -> list[bytes]:
+    if count < 0:
+        code = ctypes.get_errno()
+        if code not in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR):
+            raise OSError(code, os.strerror(code))
+    return []
+
+
+class Sender:
+    """Sends batches of datagrams; one arena per worker, shared by all its sockets."""
+
+    def __init__(self) -> None:
+        self.arena = mmap.mmap(-1, SEND_ARENA)
+        self.names = mmap.mmap(-1, SOCKADDR * BATCH)
+        self.controls = mmap.mmap(-1, CONTROL * BATCH)
+        self.vectors = mmap.mmap(-1, 16 * BATCH)
+        self.base = _address_of(self.arena)
+        words = memoryview(self.vectors).cast("Q")
+        self.vector_bases = words[0::2]
+        self.vector_lengths = words[1::2]
+        name, vector, control = map(_address_of, (self.names, self.vectors, self.controls))
+        self.connected = _Headers(0, vector, 0)
+        self.named = _Headers(name, vector, 0)
+        self.controlled = _Headers(name, vector, control)
+
+    def send(
+        self, sock: socket.socket, fd: int, wires: list[bytes], names: list[bytes], controls: list[bytes]
+    ) -> tuple[int, int]:
+        """Send the datagrams in order, as far as the kernel takes them: (how many it took, errno of the next or 0).
+
+        `names` is empty on a connected socket; `controls` holds ancillary data for each datagram, or is empty.
+        """
+        headers = self.controlled if controls else self.named if names else self.connected
+        total = len(wires)
+        done = 0
+        while done < total:
+            count = self._fill(wires, names, controls, done)
+            sent: int = _sendmmsg(fd, headers.address, count, MSG_DONTWAIT)
+            if sent < 0:
+                return done, ctypes.get_errno()
+            done += sent
+        return done, 0
+
+    def _fill(self, wires: list[bytes], names: list[bytes], controls: list[bytes], done: int) -> int:
+        """Lay out as many datagrams from `done` on as one call takes; their number."""
+        chunk = wires[done : done + BATCH]
+        sizes = list(map(len, chunk))
+        while sum(sizes) > SEND_ARENA:
+            del sizes[len(sizes) // 2 :]
+        count = len(sizes)
+        joined = b"".join(chunk[:count])
+        self.arena[: len(joined)] = joined
+        self.vector_lengths[:count] = array("Q", sizes)
+        self.vector_bases[:count] = array("Q", list(accumulate(sizes[:-1], initial=self.base)))
+        if names:
+            self.names[: SOCKADDR * count] = b"".join(names[done : done + count])
+        for slot, control in enumerate(controls[done : done + count]):
+            self.controls[slot * CONTROL : slot * CONTROL + len(control)] = control
+            self.controlled.control_lengths[slot] = len(control)
+        return count
+
+
+class PlainReceiver:
+    """Receiver for systems without recvmmsg: the same methods, one recvmsg per datagram."""
+
+    def receive_connected(self, sock: socket.socket, fd: int) -> list[bytes]:
+        """As Receiver.receive_connected."""
+        return [received[0] for received in self._drain(sock, 0)]
+
+    def receive(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes]]:
+        """As Receiver.receive."""
+        received = list(self._drain(sock, 0))
+        return [item[0] for item in received], [item[1] for item in received]
+
+    def receive_controlled(
+        self, sock: socket.socket, fd: int, family: int
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """As Receiver.receive_controlled."""
+        received = list(self._drain(sock, CONTROL))
+        return [item[0] for item in received], [item[1] for item in received], [item[2] for item in received]
+
+    def _drain(self, sock: socket.socket, control: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+        for _ in range(BATCH):
+            try:
+                octets, ancillary, _flags, name = sock.recvmsg(65535, control)
+            except (BlockingIOError, InterruptedError):
+                return
+            yield octets, sockaddr_of(name) if name else b"", b"".join(_pack_control(*item) for item in ancillary)
+
+
+class PlainSender:
+    """Sender for systems without sendmmsg: the same method, one sendmsg per datagram."""
+
+    def send(
+        self, sock: socket.socket, fd: int, wires: list[bytes], names: list[bytes], controls: list[bytes]
+    ) -> tuple[int, int]:
+        """As Sender.send."""
+        for done, octets in enumerate(wires):
+            ancillary = [_unpack_control(controls[done])] if controls else []
+            try:
+                sock.sendmsg([octets], ancillary, 0, Address(names[done]).socket_tuple() if names else None)
+            except OSError as exc:
+                return done, exc.errno or errno.EIO
+        return len(wires), 0
+
+
+def _pack_control(level: int, kind: int, octets: bytes) -> bytes:
+    return struct.pack("@Nii", socket.CMSG_LEN(len(octets)), level, kind) + octets
+
+
+def _unpack_control(control: bytes) -> tuple[int, int, bytes]:
+    size, level, kind = struct.unpack_from("@Nii", control)
+    return level, kind, control[struct.calcsize("@Nii") : size]
+
+
+def make_receiver() -> Receiver | PlainReceiver:
+    """The batched kind where the system has it."""
+    return Receiver() if BATCHED else PlainReceiver()
+
+
+def make_sender() -> Sender | PlainSender:
+    """The batched kind where the system has it."""
+    return Sender() if BATCHED else PlainSender()

@@ -1,0 +1,104 @@
+"""Where a tap's messages go: addresses as operators write them, and what TLS needs besides."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+FORMS: Final = "unix:///path, /path, tcp://host:port, tls://host:port or file:///path"
+UNIX_PATH_MAX: Final = 107  # octets; sockaddr_un has room for 108 with the zero at the end
+PATH_SCHEMES: Final = ("unix", "file")
+HOST_SCHEMES: Final = ("tcp", "tls")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A collector or a file: `path` for the schemes unix and file, `host` and `port` for tcp and tls."""
+
+    expected: ClassVar[str] = FORMS
+
+    scheme: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def from_toml(cls, value: str) -> Destination:
+        """Read one of FORMS; ValueError says what is wrong with it."""
+        scheme, separator, rest = value.partition("://")
+        scheme = scheme.lower()
+        if not separator:
+            scheme, rest = "unix", value
+            if not value.startswith("/"):
+                raise ValueError(f'"{value}" has no scheme; expected {FORMS}')
+        if scheme in PATH_SCHEMES:
+            return cls(scheme, path=_path(scheme, rest, value))
+        if scheme in HOST_SCHEMES:
+            host, port = _host_port(rest, value)
+            return cls(scheme, host=host, port=port)
+        raise ValueError(f'"{scheme}://" is not known; expected {FORMS}')
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"{self.scheme}://{self.path}"
+        return (
+            f"{self.scheme}://[{self.host}]:{self.port}"
+            if ":" in self.host
+            else f"{self.scheme}://{self.host}:{self.port}"
+        )
+
+
+def _path(scheme: str, path: str, value: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f'"{value}" is no absolute path; expected {scheme}:///path')
+    if "\0" in path or path.endswith("/"):
+        raise ValueError(f'"{value}" names no file; expected {scheme}:///path')
+    if scheme == "unix" and len(path.encode()) > UNIX_PATH_MAX:
+        raise ValueError(f'"{value}" is too long for a unix socket; expected at most {UNIX_PATH_MAX} octets')
+    return path
+
+
+def _host_port(text: str, value: str) -> tuple[str, int]:
+    host, separator, port = text.removesuffix("/").rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not separator or (":" in host and not bracketed):
+        raise ValueError(f'"{value}" has no port; expected host:port or [address]:port')
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f'"{value}" has a bad port; expected a number from 1 to 65535')
+    host = host[1:-1] if bracketed else host
+    if not _is_host(host) or bracketed != (":" in host):
+        raise ValueError(f'"{value}" has a bad host; expected a name or an IP address')
+    return host, int(port)
+
+
+def _is_host(host: str) -> bool:
+    """Whether the resolver can be asked for it; an absolute name's last dot is fine."""
+    try:
+        host.removesuffix(".").encode("idna")
+    except UnicodeError:
+        return False
+    return bool(host.strip(".")) and not any(character in host for character in " \t\r\n/@?#%\0")
+
+
+@dataclass(frozen=True)
+class TlsOptions:
+    """How to trust a collector, and how to be known to it: names of PEM files."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    skip_verify: bool = False
+
+    def context(self) -> ssl.SSLContext:
+        """For connections: TLS 1.2 and up, verified by the system's roots or `ca`; OSError when a file will not do."""
+        context = ssl.create_default_context(cafile=self.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # a write never has to wait for something to read
+        if self.skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if self.cert:
+            context.load_cert_chain(self.cert, self.key)
+        return context

@@ -1,0 +1,257 @@
+"""Pumps sockets and steps flights where trio would sit in its own epoll_wait."""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+if TYPE_CHECKING:
+    from dnsproxy.flight import Flights
+
+log = logging.getLogger("dnsproxy")
+
+TURNS = 64  # rounds of our own poll before trio has its turn, whatever is waiting
+EVENTS = 64  # per poll: Python's default allocates room for 1023 each time
+MIN_WAIT_S = 0.001  # resolution of timers: a shorter wait would spin
+MAX_WAIT_S = 86400.0  # epoll takes no more than about 24 days
+
+
+class Pump(Protocol):
+    """A socket that the driver serves. `fileno` stays the same while it is added."""
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+
+    def on_readable(self) -> None:
+        """Take what came in. Called outside every task; must not raise."""
+
+    def on_writable(self) -> None:
+        """Send what waited. Called once after `want_write`."""
+
+
+class Driver(trio.abc.Instrument):
+    """The plain form: a task per socket notes that it is readable; all work is done in `before_io_wait`.
+
+    Works on any system and with test clocks. `EpollDriver` is the fast form.
+    """
+
+    def __init__(self, flights: Flights) -> None:
+        self.flights = flights
+        self.clock: Any = None
+        self.token: Any = None
+        self.nursery: trio.Nursery | None = None
+        self.pumps: dict[int, Pump] = {}
+        self.scopes: dict[int, trio.CancelScope] = {}
+        self.timekeeper = trio.CancelScope()
+        self.wakes_at = inf
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. Flights that are still under way then are left to their owner."""
+        self.clock = trio.lowlevel.current_clock()
+        self.token = trio.lowlevel.current_trio_token()
+        self.flights.now = trio.current_time()
+        try:
+            async with trio.open_nursery() as nursery:
+                self.nursery = nursery
+                self._start()
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        assert self.nursery is not None
+        trio.lowlevel.add_instrument(self)
+        self.nursery.start_soon(self._keep_time)
+        for pump in self.pumps.values():
+            self._watch(pump)
+
+    def _stop(self) -> None:
+        trio.lowlevel.remove_instrument(self)
+        self.nursery = None
+
+    def add(self, pump: Pump) -> None:
+        """Serve a socket from now on; before `run` it is kept until then."""
+        self.pumps[pump.fileno()] = pump
+        if self.nursery is not None:
+            self._watch(pump)
+
+    def remove(self, pump: Pump) -> None:
+        """Serve it no more; to be called before it is closed."""
+        if self.pumps.pop(pump.fileno(), None) is not None:
+            self._unwatch(pump)
+
+    def want_write(self, pump: Pump) -> None:
+        """Call `pump.on_writable()` once when the kernel takes more."""
+        assert self.nursery is not None
+        self.nursery.start_soon(self._wait_writable, pump)
+        self._wake()
+
+    def _watch(self, pump: Pump) -> None:
+        assert self.nursery is not None
+        scope = self.scopes[pump.fileno()] = trio.CancelScope()
+        self.nursery.start_soon(self._wait_readable, pump, scope)
+
+    def _unwatch(self, pump: Pump) -> None:
+        scope = self.scopes.pop(pump.fileno(), None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _wait_readable(self, pump: Pump, scope: trio.CancelScope) -> None:
+        fd = pump.fileno()
+        with scope:
+            while True:
+                await trio.lowlevel.wait_readable(fd)
+                self.flights.submit(self._read, pump)
+
+    async def _wait_writable(self, pump: Pump) -> None:
+        await trio.lowlevel.wait_writable(pump.fileno())
+        self.flights.submit(pump.on_writable)
+
+    def _read(self, pump: Pump) -> None:
+        if self.pumps.get(pump.fileno()) is pump:
+            pump.on_readable()
+
+    async def _keep_time(self) -> None:
+        """Sleep until the next timer is due, so that trio does."""
+        while True:
+            self.wakes_at = self.flights.timers.soonest()
+            with trio.CancelScope(deadline=self.wakes_at) as self.timekeeper:
+                await trio.sleep_forever()
+            self.flights.submit(self.flights.timers.fire, trio.current_time())
+            await trio.lowlevel.checkpoint()
+            await trio.sleep(MIN_WAIT_S if self.flights.timers.soonest() <= trio.current_time() else 0)
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Trio is about to wait: do ours first. Never raises, or trio would drop this instrument."""
+        try:
+            self._turn(timeout)
+        except Exception:
+            log.exception("the driver failed in this turn")
+
+    def _turn(self, timeout: float) -> None:
+        flights = self.flights
+        flights.now = self.clock.current_time()
+        flights.drain()
+        flights.flush()
+        soonest = flights.timers.soonest()
+        if soonest < self.wakes_at:
+            self.wakes_at = self.timekeeper.deadline = soonest
+            self._wake()
+        elif timeout and self._tasks_are_ready():
+            self._wake()
+
+    def _tasks_are_ready(self) -> bool:
+        return True if self.flights.nursery is None else bool(_run_queue())
+
+    def _wake(self) -> None:
+        """Trio has settled how long it will wait: make that wait return at once."""
+        self.token.run_sync_soon(_nothing, idempotent=True)
+
+
+def _nothing() -> None:
+    """What wakes trio."""
+
+
+def _runner() -> Any:
+    return trio._core._run.GLOBAL_RUN_CONTEXT.runner
+
+
+def _run_queue() -> Any:
+    """Trio's queue of tasks that can run: private, tested against the pinned version."""
+    return _runner().runq
+
+
+class EpollDriver(Driver):
+    """The fast form, on Linux: polls its own epoll, which holds the pumps' sockets and trio's epoll.
+
+    It leaves when trio's epoll is readable, a task is runnable, trio's time is up, or after a bounded number of turns.
+    """
+
+    def __init__(self, flights: Flights) -> None:
+        super().__init__(flights)
+        self.epoll = select.epoll()
+        self.trio_fd = -1
+        self.run_queue: Any = ()
+        self.writers: set[int] = set()
+
+    def _start(self) -> None:
+        runner = _runner()
+        self.trio_fd = runner.io_manager._epoll.fileno()
+        self.run_queue = runner.runq
+        self.epoll.register(self.trio_fd, select.EPOLLIN)
+        trio.lowlevel.add_instrument(self)
+        for pump in self.pumps.values():
+            self._watch(pump)
+
+    def _stop(self) -> None:
+        super()._stop()
+        self.epoll.close()
+
+    def want_write(self, pump: Pump) -> None:
+        """As Driver.want_write."""
+        self.writers.add(pump.fileno())
+        self.epoll.modify(pump.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _watch(self, pump: Pump) -> None:
+        self.epoll.register(pump.fileno(), select.EPOLLIN)
+
+    def _unwatch(self, pump: Pump) -> None:
+        self.writers.discard(pump.fileno())
+        self.epoll.unregister(pump.fileno())
+
+    def _turn(self, timeout: float) -> None:
+        flights, timers, clock = self.flights, self.flights.timers, self.clock.current_time
+        now = flights.now = clock()
+        leave_at = now + min(timeout, MAX_WAIT_S)
+        for _ in range(TURNS):
+            flights.drain()
+            flights.flush()
+            if self.run_queue:
+                leave_at = now
+            soonest = timers.soonest()
+            wait = min(leave_at, soonest) - now
+            events = self.epoll.poll(0 if wait <= 0 else max(wait, MIN_WAIT_S), EVENTS)
+            now = flights.now = clock()
+            if soonest <= now:
+                timers.fire(now)
+            if self._serve(events) or now >= leave_at:
+                break
+        flights.drain()
+        flights.flush()
+        if timeout:
+            self._wake()
+
+    def _serve(self, events: list[tuple[int, int]]) -> bool:
+        """Give each pump its event; whether trio has one too."""
+        leave = False
+        for fd, mask in events:
+            pump = self.pumps.get(fd)
+            if pump is None:
+                leave = leave or fd == self.trio_fd
+                continue
+            if mask & select.EPOLLOUT and fd in self.writers:
+                self.writers.discard(fd)
+                self.epoll.modify(fd, select.EPOLLIN)
+                pump.on_writable()
+            if mask & ~select.EPOLLOUT:
+                pump.on_readable()
+        return leave
+
+
+def make_driver(flights: Flights) -> Driver:
+    """The fast form where trio runs on epoll and a real clock, else the plain one."""
+    runner = _runner()
+    has_epoll = hasattr(getattr(runner, "io_manager", None), "_epoll") and hasattr(runner, "runq")
+    real_clock = type(runner.clock).__name__ == "SystemClock"
+    return EpollDriver(flights) if has_epoll and real_clock else Driver(flights)
+
+
+def wall_ns() -> int:
+    """Wall clock in nanoseconds, as dnstap wants it."""
+    return time.time_ns()

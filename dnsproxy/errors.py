@@ -1,0 +1,79 @@
+"""What can go wrong with one query, as errors that know the answer the client gets for it."""
+
+from __future__ import annotations
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+
+# IANA "DNS RCODEs"; BADVERS shares 16 with BADSIG
+RCODES = {
+    "NOERROR": 0,
+    "FORMERR": 1,
+    "SERVFAIL": 2,
+    "NXDOMAIN": 3,
+    "NOTIMP": 4,
+    "REFUSED": 5,
+    "YXDOMAIN": 6,
+    "YXRRSET": 7,
+    "NXRRSET": 8,
+    "NOTAUTH": 9,
+    "NOTZONE": 10,
+    "DSOTYPENI": 11,
+    "BADVERS": 16,
+    "BADKEY": 17,
+    "BADTIME": 18,
+    "BADMODE": 19,
+    "BADNAME": 20,
+    "BADALG": 21,
+    "BADTRUNC": 22,
+    "BADCOOKIE": 23,
+}
+
+# Extended DNS Errors (RFC 8914 section 4, IANA registry)
+EDE_OTHER = 0
+EDE_STALE_ANSWER = 3
+EDE_NOT_READY = 14
+EDE_BLOCKED = 15
+EDE_PROHIBITED = 18
+EDE_NO_REACHABLE_AUTHORITY = 22
+EDE_NETWORK_ERROR = 23
+
+
+class QueryError(Exception):
+    """A query that cannot be answered as asked.
+
+    `rcode` is what the client gets; `ede_code` and `ede_text` travel as an Extended DNS Error (RFC 8914) to clients
+    that sent an OPT. The text is for clients: it names no internal address.
+    """
+
+    rcode = SERVFAIL
+    ede_code: int | None = None
+
+    def __init__(self, ede_text: str = "", *, rcode: int | None = None, ede_code: int | None = None) -> None:
+        super().__init__(ede_text)
+        self.ede_text = ede_text
+        if rcode is not None:
+            self.rcode = rcode
+        if ede_code is not None:
+            self.ede_code = ede_code
+
+
+class Refused(QueryError):
+    """This proxy does not serve that client or that name (REFUSED)."""
+
+    rcode = REFUSED
+
+
+class ServerFailure(QueryError):
+    """Something inside failed while the query was handled (SERVFAIL)."""
+
+
+class DeadlineExceeded(QueryError):
+    """No answer before the query's deadline (SERVFAIL, EDE 22)."""
+
+    ede_code = EDE_NO_REACHABLE_AUTHORITY
+
+
+class UpstreamsFailed(QueryError):
+    """No upstream gave an answer (SERVFAIL; EDE 22 for silence, 23 for refused or broken connections)."""
+
+    ede_code = EDE_NO_REACHABLE_AUTHORITY

@@ -1,0 +1,366 @@
+"""Queries under way: coroutines stepped without trio tasks, what they wait for, and their timers."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections import deque
+from itertools import count
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dnsproxy.errors import DeadlineExceeded, ServerFailure
+from dnsproxy.message import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+    import trio
+
+log = logging.getLogger("dnsproxy")
+
+STALE_TIMERS = 64  # cancelled entries in the heap before it is worth rebuilding
+
+
+class Cancelled(Exception):
+    """What was waited for has been given up by its owner."""
+
+
+class Waiter:
+    """A result that one flight waits for, or several by `first_of`. One-shot: later calls are ignored."""
+
+    __slots__ = ("done", "error", "flight", "value", "watcher")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.flight: Flight | None = None
+        self.watcher: Waiter | None = None
+
+    def set(self, value: Any) -> None:
+        """Give the result; the waiting flight goes on at the next drain."""
+        if not self.done:
+            self.value = value
+            self._finish()
+
+    def fail(self, error: BaseException) -> None:
+        """Give an error instead."""
+        if not self.done:
+            self.error = error
+            self._finish()
+
+    def cancel(self) -> None:
+        """Nobody wants the result any more."""
+        self.fail(Cancelled())
+
+    def expire(self) -> None:
+        """The time is up: the result is None."""
+        self.set(None)
+
+    def _finish(self) -> None:
+        self.done = True
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            flight.ready.append(flight)
+        elif self.watcher is not None:
+            self.watcher.set(self)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if not self.done:
+            yield self
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Pending(Waiter):
+    """An answer to come that needs no coroutine of its own: what a handler may return in place of one.
+
+    It ends in time by itself. When it is done, `conclude` says what the answer is. Forwarding a query this way saves 0.7 µs of 6.
+    """
+
+    __slots__ = ()
+
+    def conclude(self) -> Any:
+        """The Response, or a coroutine that will give it. Called once, with `value` set; may raise."""
+        raise NotImplementedError
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if not self.done:
+            yield self
+        if self.error is not None:
+            raise self.error
+        return (yield from self.conclude().__await__())
+
+
+class Race(Waiter):
+    """Set by the first of several waiters, or by the clock."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+
+async def first_of(*waiters: Waiter, until: float = inf) -> Waiter | None:
+    """The first of `waiters` that is done, or None when trio's clock reaches `until`. The caller cancels the rest."""
+    for waiter in waiters:
+        if waiter.done:
+            return waiter
+    race = Race(until)
+    for waiter in waiters:
+        waiter.watcher = race
+    try:
+        winner: Waiter | None = await race
+        return winner
+    finally:
+        for waiter in waiters:
+            waiter.watcher = None
+
+
+class Expiring(Protocol):
+    """What a timer can end."""
+
+    def expire(self) -> None:
+        """The time is up."""
+
+
+class Timers:
+    """One FIFO per distinct duration and a heap for the rest; resolution is that of the loop's poll, 1 ms."""
+
+    def __init__(self) -> None:
+        self.fifos: dict[float, dict[Expiring, float]] = {}
+        self.heap: list[tuple[float, int, Waiter]] = []
+        self.numbers = count()
+
+    def fifo(self, duration_s: float) -> dict[Expiring, float]:
+        """The FIFO for things that live `duration_s`: `fifo[thing] = now + duration_s` starts, `del` stops a timer."""
+        return self.fifos.setdefault(duration_s, {})
+
+    def at(self, when: float, waiter: Waiter) -> None:
+        """Expire `waiter` at `when` unless it is done by then."""
+        heap = self.heap
+        if len(heap) > STALE_TIMERS and len(heap) & (len(heap) - 1) == 0:  # looked at when the length doubles
+            self.heap = heap = [entry for entry in heap if not entry[2].done]
+            heapq.heapify(heap)
+        heapq.heappush(heap, (when, next(self.numbers), waiter))
+
+    def soonest(self) -> float:
+        """When the next timer is due; inf when there is none."""
+        soonest = self.heap[0][0] if self.heap else inf
+        for fifo in self.fifos.values():
+            for when in fifo.values():
+                if when < soonest:
+                    soonest = when
+                break
+        return soonest
+
+    def fire(self, now: float) -> None:
+        """Expire what is due."""
+        for fifo in self.fifos.values():
+            due = []
+            for thing, when in fifo.items():
+                if when > now:
+                    break
+                due.append(thing)
+            for thing in due:
+                if fifo.pop(thing, None) is not None:
+                    thing.expire()
+        heap = self.heap
+        while heap and heap[0][0] <= now:
+            waiter = heapq.heappop(heap)[2]
+            if not waiter.done:
+                waiter.expire()
+
+
+class Flight:
+    """One coroutine under way: a query in its chain, or background work without one."""
+
+    __slots__ = ("coroutine", "flights", "ready", "timer", "waiter")
+
+    def __init__(self, flights: Flights, coroutine: Any) -> None:
+        self.flights = flights
+        self.ready = flights.ready
+        self.coroutine = coroutine
+        self.waiter: Waiter | None = None  # what it is parked on
+        self.timer: dict[Expiring, float] | None = None  # where its deadline is kept
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        """The coroutine has returned or raised."""
+        raise NotImplementedError
+
+    def expire(self) -> None:
+        """The query's deadline has passed."""
+        self.timer = None
+        self.throw(DeadlineExceeded("no answer in time"))
+
+    def throw(self, error: BaseException) -> None:
+        """Go on with `error` where the coroutine waits; what it waited for is cancelled."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            waiter.flight = None
+            if self in self.ready:
+                self.ready.remove(self)
+            waiter.cancel()
+        self.flights.step(self, error)
+
+    async def run(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> Any:
+        """Run `async_fn(*args)` in a task of its own and wait for it; the task ends when this flight does."""
+        task = self.flights.start_task(async_fn, args)
+        try:
+            return await task
+        finally:
+            task.cancel()
+
+
+class BackgroundFlight(Flight):
+    """Work that belongs to no query, such as probes."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, flights: Flights, coroutine: Any, name: str) -> None:
+        Flight.__init__(self, flights, coroutine)
+        self.name = name
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        """An error here is a bug: nobody else would hear of it."""
+        if error is not None and not isinstance(error, Cancelled):
+            log.error("%s failed: %r", self.name, error, exc_info=error)
+
+
+class TaskWaiter(Waiter):
+    """The result of an async function that runs in a trio task."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        super().__init__()
+        self.scope = scope
+
+    def cancel(self) -> None:
+        """End the task too."""
+        if not self.done:
+            self.scope.cancel()
+            super().cancel()
+
+
+class Flights:
+    """All flights of a worker. `start` and `step` are for the driver, outside every task; `submit` is for tasks."""
+
+    def __init__(self, run_tasks: int = 1000) -> None:
+        self.ready: deque[Flight] = deque()
+        self.arrivals: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self.touched: list[Any] = []  # sockets and streams with something to flush
+        self.timers = Timers()
+        self.now = 0.0  # trio's clock when this turn began
+        self.nursery: trio.Nursery | None = None
+        self.run_tasks = run_tasks
+        self.tasks_running = 0
+        self.tasks_refused = 0
+
+    def submit(self, function: Callable[..., None], *args: Any) -> None:
+        """Have the driver call `function(*args)` outside every task, before it next waits."""
+        self.arrivals.append((function, args))
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Flight:
+        """Background work without a query; an error is logged under `name`. Begins at the next drain."""
+        flight = BackgroundFlight(self, coroutine, name)
+        self.ready.append(flight)
+        return flight
+
+    def step(self, flight: Flight, error: BaseException | None = None) -> None:
+        """Run a flight until it ends or waits."""
+        if flight.coroutine is None:
+            flight.finish(None, error)
+            return
+        try:
+            waiter = flight.coroutine.send(None) if error is None else flight.coroutine.throw(error)
+        except StopIteration as stop:
+            flight.finish(stop.value, None)
+        except Exception as exc:
+            flight.finish(None, exc)
+        else:
+            if isinstance(waiter, Waiter) and waiter.flight is None and not waiter.done:
+                waiter.flight = flight
+                flight.waiter = waiter
+                if type(waiter) is Race and waiter.until < inf:
+                    self.timers.at(waiter.until, waiter)
+            else:
+                self._refuse(flight, waiter)
+
+    def _refuse(self, flight: Flight, thing: object) -> None:
+        """The coroutine awaits what only a trio task can wait for: end it there, with an error that says so."""
+        error = RuntimeError(
+            f"a query waits for {thing!r}, which only a trio task can do: use `await query.run(async_fn, *args)`"
+        )
+        try:
+            flight.coroutine.throw(error)
+        except StopIteration as stop:
+            flight.finish(stop.value, None)
+        except Exception as exc:
+            flight.finish(None, exc)
+        else:
+            flight.coroutine.close()
+            flight.finish(None, error)
+
+    def drain(self) -> None:
+        """Step every flight that can go on, and those that this makes ready."""
+        ready, arrivals = self.ready, self.arrivals
+        while ready or arrivals:
+            while arrivals:
+                function, args = arrivals.popleft()
+                function(*args)
+            while ready:
+                flight = ready.popleft()
+                waiter, flight.waiter = flight.waiter, None
+                if flight.coroutine is None and waiter is not None:
+                    self._conclude(flight, waiter)
+                else:
+                    self.step(flight)
+
+    def _conclude(self, flight: Flight, pending: Any) -> None:
+        """The Pending that a flight without coroutine waits for is done."""
+        try:
+            if pending.error is not None:
+                raise pending.error
+            answer = pending.conclude()
+        except Exception as exc:
+            flight.finish(None, exc)
+            return
+        if type(answer) is Response:
+            flight.finish(answer, None)
+        else:
+            flight.coroutine = answer
+            self.step(flight)
+
+    def flush(self) -> None:
+        """Send what was queued on sockets and streams."""
+        while self.touched:
+            touched, self.touched[:] = list(self.touched), []
+            for thing in touched:
+                thing.flush()
+
+    def start_task(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> TaskWaiter:
+        """Run an async function in a trio task of the server's nursery, bounded in number."""
+        import trio
+
+        if self.nursery is None or self.tasks_running >= self.run_tasks:
+            self.tasks_refused += 1
+            raise ServerFailure("too many background tasks")
+        self.tasks_running += 1
+        waiter = TaskWaiter(trio.CancelScope())
+        self.nursery.start_soon(self._task, waiter, async_fn, args)
+        return waiter
+
+    async def _task(self, waiter: TaskWaiter, async_fn: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> None:
+        try:
+            with waiter.scope:
+                try:
+                    waiter.set(await async_fn(*args))
+                except Exception as exc:
+                    waiter.fail(exc)
+        finally:
+            self.tasks_running -= 1
+            waiter.fail(Cancelled())

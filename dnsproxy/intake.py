@@ -1,0 +1,257 @@
+"""One query's way from a listener through its chain to the answer: who may ask, limits, observers, guards."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Coroutine as CoroutineABC
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dnsproxy import wire
+from dnsproxy.address import CLIENT_KEY, Address
+from dnsproxy.errors import EDE_OTHER, EDE_PROHIBITED, REFUSED, SERVFAIL, QueryError
+from dnsproxy.flight import Flight, Flights, Pending
+from dnsproxy.message import Query, Response, conform
+
+if TYPE_CHECKING:
+    from dnsproxy.chain import Chain
+    from dnsproxy.config import Limits
+
+log = logging.getLogger("dnsproxy")
+
+CLIENTS = 65536  # clients remembered; beyond it the idle ones are forgotten
+REFUSALS_PER_S = 10.0  # REFUSED over UDP to clients that may not ask: enough to be seen, too few to be an amplifier
+
+
+class Origin(Protocol):
+    """Where a query came from and its answer goes."""
+
+    def reply(self, query: Query, octets: bytes) -> None:
+        """Queue the answer and mark the socket or stream as touched."""
+
+    def drop(self, reason: str) -> None:
+        """Count a message that gets no answer."""
+
+
+class Client:
+    """What is remembered of an IP address that asks."""
+
+    __slots__ = ("admitted", "cleared", "connections", "in_flight", "packed")
+
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
+        self.admitted: Chain | None = None  # the chain that was asked last, if it may be asked
+        self.in_flight = 0
+        self.connections = 0
+        self.cleared: dict[Chain, bool] = {}
+
+    def may_ask(self, chain: Chain) -> bool:
+        """Whether the chain's `allow` has this address."""
+        allowed = self.cleared.get(chain)
+        if allowed is None:
+            address = ipaddress.ip_address(self.packed)
+            allowed = self.cleared[chain] = any(address in network for network in chain.allow)
+        return allowed
+
+
+class QueryFlight(Flight):
+    """A client's query under way in its chain."""
+
+    __slots__ = ("chain", "client", "intake", "origin", "query")
+
+    def __init__(
+        self,
+        intake: Intake,
+        coroutine: Any,
+        query: Query,
+        chain: Chain,
+        client: Client,
+        origin: Origin,
+    ) -> None:
+        self.flights = intake.flights
+        self.ready = intake.ready
+        self.coroutine = coroutine
+        self.waiter = self.timer = None
+        self.query = query
+        self.intake = intake
+        self.chain = chain
+        self.client = client
+        self.origin = origin
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        """The chain has answered or failed."""
+        if self.timer is not None:
+            del self.timer[self]
+            self.timer = None
+        self.intake.in_flight -= 1
+        self.client.in_flight -= 1
+        query = self.query
+        if error is not None:
+            result = self.intake.failed(query, self.chain, error)
+        elif type(result) is not Response:
+            result = self.intake.nonsense(query, self.chain, result, self.coroutine)
+        self.intake.finish(query, result, self.chain, self.origin)
+        query.flight = None
+
+
+class Intake:
+    """Takes the queries of every listener of a worker. `start` is for the driver, outside every task."""
+
+    def __init__(self, flights: Flights, limits: Limits) -> None:
+        self.flights = flights
+        self.ready = flights.ready
+        self.limits = limits
+        self.queries_limit = limits.queries
+        self.client_limit = limits.queries_per_client
+        self.in_flight = 0
+        self.clients: dict[bytes, Client] = {}
+        self.connections = 0
+        self.refused = dict.fromkeys(("queries", "queries_per_client", "tcp_connections", "tcp_connections_per_client"), 0)
+        self.failures = 0
+        self.refusals_left = REFUSALS_PER_S
+        self.refusals_at = 0.0
+
+    def client_of(self, sockaddr: bytes) -> Client:
+        """What is known of the client at a raw sockaddr."""
+        key = sockaddr[CLIENT_KEY]
+        client = self.clients.get(key)
+        if client is None:
+            if len(self.clients) >= CLIENTS:
+                idle = [key for key, known in self.clients.items() if not (known.in_flight or known.connections)]
+                for forgotten in idle:
+                    del self.clients[forgotten]
+            client = self.clients[key] = Client(Address(sockaddr).packed)
+        return client
+
+    def start(self, query: Query, chain: Chain, client: Client, origin: Origin) -> None:
+        """Begin with a query; its answer may have been queued when this returns."""
+        if client.admitted is not chain and not self._admit(query, chain, client, origin):
+            return
+        for observe in chain.on_query:
+            try:
+                observe(query)
+            except Exception as exc:
+                chain.isolate(observe, exc)
+        if query.shape.fault:
+            self.finish(query, query.respond(query.shape.fault), chain, origin)
+        elif self.in_flight >= self.queries_limit or client.in_flight >= self.client_limit:
+            self.finish(query, self._over_limit(query), chain, origin)
+        else:
+            self._handle(query, chain, client, origin)
+
+    def _handle(self, query: Query, chain: Chain, client: Client, origin: Origin) -> None:
+        """Ask the chain; an answer that is not there yet gets a flight."""
+        try:
+            answer: Any = chain.handler(query)
+        except Exception as exc:
+            self.finish(query, self.failed(query, chain, exc), chain, origin)
+            return
+        if type(answer) is Response:
+            self.finish(query, answer, chain, origin)
+            return
+        pending = isinstance(answer, Pending)
+        if not pending and type(answer) is not CoroutineType and not isinstance(answer, CoroutineABC):
+            self.finish(query, self.nonsense(query, chain, answer, None), chain, origin)
+            return
+        self.in_flight += 1
+        client.in_flight += 1
+        flight = query.flight = QueryFlight(self, None if pending else answer, query, chain, client, origin)
+        flights = self.flights
+        if pending:  # keeps its own time
+            flight.waiter = answer
+            if answer.done:
+                self.ready.append(flight)
+            else:
+                answer.flight = flight
+            return
+        flights.step(flight)
+        if flight.waiter is not None:
+            fifo = flight.timer = flights.timers.fifos[chain.deadline_s]
+            fifo[flight] = flights.now + chain.deadline_s
+
+    def finish(self, query: Query, response: Response, chain: Chain, origin: Origin) -> None:
+        """Make the answer the client's own, cut it to size, show it and queue it."""
+        try:
+            octets = conform(query, response.wire)
+        except (IndexError, TypeError) as exc:
+            octets = self.failed(query, chain, exc).wire
+        if len(octets) > query.shape.limit and not query.endpoint.stream:
+            octets = wire.truncate(octets, query.shape.limit)
+        elif len(octets) > wire.MAX_MESSAGE:
+            octets = query.respond(SERVFAIL, EDE_OTHER, "answer longer than a message may be").wire
+        if chain.on_response:
+            shown = Response(octets, response.policy)
+            for observe in chain.on_response:
+                try:
+                    observe(query, shown)
+                except Exception as exc:
+                    chain.isolate(observe, exc)
+        origin.reply(query, octets)
+
+    def failed(self, query: Query, chain: Chain, error: BaseException) -> Response:
+        """The answer to a query whose handling raised; anything but a QueryError is a bug and is logged."""
+        if isinstance(error, QueryError):
+            return query.respond(error.rcode, error.ede_code, error.ede_text)
+        self.failures += 1
+        name = chain.culprit(error)
+        log.error("plugin %s failed on %s: %r", name, query.name, error, exc_info=error)
+        return query.respond(SERVFAIL, EDE_OTHER, "internal error")
+
+    def nonsense(self, query: Query, chain: Chain, answer: object, coroutine: object) -> Response:
+        """The answer to a query for which a plugin gave something that is neither a response nor a coroutine."""
+        self.failures += 1
+        name = chain.culprit(None, coroutine)
+        log.error("plugin %s gave %r for %s; expected a Response or a coroutine", name, answer, query.name)
+        return query.respond(SERVFAIL, EDE_OTHER, "internal error")
+
+    def admit_connection(self, client: Client) -> bool:
+        """Whether a stream connection more is within the limits; each admitted one must be released."""
+        for which, number, limit in (
+            ("tcp_connections", self.connections, self.limits.tcp_connections),
+            ("tcp_connections_per_client", client.connections, self.limits.tcp_connections_per_client),
+        ):
+            if number >= limit:
+                self.refused[which] += 1
+                return False
+        self.connections += 1
+        client.connections += 1
+        return True
+
+    def release_connection(self, client: Client) -> None:
+        """An admitted connection has ended."""
+        self.connections -= 1
+        client.connections -= 1
+
+    def _admit(self, query: Query, chain: Chain, client: Client, origin: Origin) -> bool:
+        """Check `allow` the first time; refuse those outside it, over UDP at a small rate only."""
+        if client.may_ask(chain):
+            client.admitted = chain
+            return True
+        if not query.endpoint.stream and not self._may_refuse():
+            origin.drop("not_allowed")
+            return False
+        for observe in chain.on_query:
+            try:
+                observe(query)
+            except Exception as exc:
+                chain.isolate(observe, exc)
+        refusal = query.respond(REFUSED, EDE_PROHIBITED, "this client may not ask here")
+        self.finish(query, refusal, chain, origin)
+        return False
+
+    def _may_refuse(self) -> bool:
+        now = self.flights.now
+        self.refusals_left = min(
+            REFUSALS_PER_S, self.refusals_left + (now - self.refusals_at) * REFUSALS_PER_S
+        )
+        self.refusals_at = now
+        if self.refusals_left < 1:
+            return False
+        self.refusals_left -= 1
+        return True
+
+    def _over_limit(self, query: Query) -> Response:
+        which = "queries" if self.in_flight >= self.queries_limit else "queries_per_client"
+        self.refused[which] += 1
+        return query.respond(REFUSED, EDE_OTHER, "too many queries in flight")

@@ -1,0 +1,109 @@
+"""What outlives a chain: tap outputs, upstreams, stores — made once, shared by key, ended when nobody holds them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeVar
+
+import trio
+
+log = logging.getLogger("dnsproxy")
+T = TypeVar("T")
+
+
+class _Entry:
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+        self.holders = 0
+        self.scope = trio.CancelScope()
+        self.running = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the thing until it is cancelled."""
+        with self.scope:
+            await self.thing.run(task_status=task_status)
+
+    async def end(self, deadline_s: float) -> None:
+        """Let it finish what it has, within a deadline."""
+        drain = getattr(self.thing, "drain", None)
+        if drain is not None and self.running:
+            with trio.move_on_after(deadline_s + 1):
+                await drain(deadline_s)
+        self.scope.cancel()
+
+
+class Leases:
+    """The registry of a server."""
+
+    def __init__(self, drain_s: float) -> None:
+        self.entries: dict[Hashable, _Entry] = {}
+        self.nursery: trio.Nursery | None = None
+        self.drain_s = drain_s
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Run what has been leased so far, and from now on what will be."""
+        self.nursery = nursery
+        for entry in list(self.entries.values()):
+            if not entry.running and hasattr(entry.thing, "run"):
+                entry.running = True
+                await nursery.start(entry.run)
+
+    def take(self, key: Hashable, factory: Callable[[], T]) -> T:
+        """One holder more for what stands under `key`, made by `factory` unless it exists."""
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = self.entries[key] = _Entry(factory())
+            if self.nursery is not None and hasattr(entry.thing, "run"):
+                entry.running = True
+                self.nursery.start_soon(entry.run)
+        entry.holders += 1
+        thing: T = entry.thing
+        return thing
+
+    def release(self, key: Hashable) -> None:
+        """One holder less; the last one ends the thing, in the background."""
+        entry = self.entries[key]
+        entry.holders -= 1
+        if not entry.holders:
+            del self.entries[key]
+            if self.nursery is not None:
+                self.nursery.start_soon(entry.end, self.drain_s)
+
+    async def end(self) -> None:
+        """End everything, at once and together."""
+        async with trio.open_nursery() as nursery:
+            for entry in self.entries.values():
+                nursery.start_soon(entry.end, self.drain_s)
+
+    def things(self) -> Iterator[Any]:
+        """Everything that is leased now."""
+        for entry in self.entries.values():
+            yield entry.thing
+
+
+class Holder:
+    """What a chain's plugins get as `server`: the process's parts, and leases that end with the chain."""
+
+    def __init__(self, server: Any, leases: Leases) -> None:
+        self.version: str = server.version
+        self.flights = server.flights
+        self.driver = server.driver
+        self.receiver = server.receiver
+        self.sender = server.sender
+        self._leases = leases
+        self._keys: set[Hashable] = set()
+
+    def lease(self, key: Hashable, factory: Callable[[], T]) -> T:
+        """As `plugin.Server.lease`; a key that this chain holds already is not counted twice."""
+        thing = self._leases.take(key, factory)
+        if key in self._keys:
+            self._leases.entries[key].holders -= 1
+        self._keys.add(key)
+        return thing
+
+    def release(self) -> None:
+        """The chain is gone."""
+        for key in self._keys:
+            self._leases.release(key)
+        self._keys.clear()

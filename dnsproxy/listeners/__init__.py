@@ -1,0 +1,1 @@
+"""Where queries come in: one module per kind of listener."""

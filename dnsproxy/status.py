@@ -1,0 +1,133 @@
+"""What a running proxy is doing: the object that `status --json` prints, tables of it, and what is down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dnsproxy
+from dnsproxy.text_table import aligned, clean
+
+STALLED_S = 5.0  # a message leaves a working tap within about a second
+WELL_TAPS = ("connected", "listening")
+WELL_UPSTREAMS = ("up",)
+# where entries are added up the worst state is shown, what it is being first here
+WORST_FIRST = ("down", "closed", "connecting", "probing", "listening", "connected", "up")
+GREATEST = ("oldest_queued_s", "rtt_ms")  # not sums: of several, the one that matters to an operator
+
+Entry = dict[str, Any]
+
+
+def snapshot(
+    *,
+    started: float,
+    workers: int,
+    listeners: Iterable[Mapping[str, Any]],
+    taps: Iterable[Mapping[str, Any]],
+    upstreams: Iterable[Mapping[str, Any]],
+    plugins: Mapping[str, Mapping[str, Any]],
+) -> Entry:
+    """The status of a proxy that started at `started` (time.monotonic()), entries for the same thing added up."""
+    return {
+        "version": dnsproxy.__version__,
+        "compiled": dnsproxy.COMPILED,
+        "uptime_s": round(time.monotonic() - started, 1),
+        "workers": workers,
+        "listeners": merged(listeners, ("address",)),
+        "taps": merged(taps, ("name", "socket")),
+        "upstreams": merged(upstreams, ("name", "address")),
+        "plugins": {name: dict(counters) for name, counters in plugins.items()},
+    }
+
+
+def merged(entries: Iterable[Mapping[str, Any]], identity: Sequence[str]) -> list[Entry]:
+    """One entry for all that agree in `identity`: counters added, the worst state, the last error."""
+    by_identity: dict[tuple[Any, ...], Entry] = {}
+    for entry in entries:
+        key = tuple(entry.get(name) for name in identity)
+        before = by_identity.get(key)
+        by_identity[key] = dict(entry) if before is None else added(before, entry)
+    return list(by_identity.values())
+
+
+def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> Entry:
+    """Two entries of counters as one."""
+    return {name: _added(name, first.get(name), second.get(name)) for name in dict.fromkeys([*first, *second])}
+
+
+def _added(name: str, first: Any, second: Any) -> Any:
+    if first is None or second is None:
+        return second if first is None else first
+    if name == "state":
+        return min(first, second, key=lambda state: WORST_FIRST.index(state) if state in WORST_FIRST else -1)
+    if name == "last_error":
+        return second
+    if name in GREATEST:
+        return max(first, second)
+    if isinstance(first, dict):
+        return added(first, second)
+    if isinstance(first, int | float) and not isinstance(first, bool):
+        return first + second
+    return first
+
+
+def problems(status: Mapping[str, Any]) -> list[str]:
+    """A line for each tap or upstream that is not well."""
+    found = []
+    for tap in status.get("taps", ()):
+        if tap.get("state") not in WELL_TAPS:
+            found.append(_problem("tap", tap))
+        elif tap.get("stalled") or (tap.get("oldest_queued_s") or 0) > STALLED_S:
+            waits = tap.get("oldest_queued_s") or 0
+            found.append(f"tap {clean(tap.get('name'))} has stalled: {tap.get('queued')} queued, oldest {waits:g} s")
+    upstreams = [each for each in status.get("upstreams", ()) if each.get("state") not in WELL_UPSTREAMS]
+    return found + [_problem("upstream", each) for each in upstreams]
+
+
+def _problem(kind: str, entry: Mapping[str, Any]) -> str:
+    reason = f": {clean(entry['last_error'])}" if entry.get("last_error") else ""
+    return f"{kind} {clean(entry.get('name'))} is {clean(entry.get('state'))}{reason}"
+
+
+def well(status: Mapping[str, Any]) -> str:
+    """The line for when there are no problems."""
+    return f"ok: {_count('tap', status.get('taps', ()))}, {_count('upstream', status.get('upstreams', ()))}"
+
+
+def _count(noun: str, entries: Sequence[object]) -> str:
+    return f"{len(entries)} {noun}{'' if len(entries) == 1 else 's'}"
+
+
+def tables(status: Mapping[str, Any]) -> str:
+    """The status for people."""
+    parts = [[_headline(status)]]
+    parts.append(_table("LISTENER", "address", ("queries", "responses", "dropped"), status.get("listeners", ())))
+    columns: tuple[str, ...] = ("state", "offered", "sent", "queued", "dropped", "bytes", "connects", "last_error")
+    parts.append(_table("TAP", "name", columns, status.get("taps", ())))
+    columns = ("state", "queries", "responses", "timeouts", "mismatches", "in_flight", "rtt_ms")
+    parts.append(_table("UPSTREAM", "name", columns, status.get("upstreams", ())))
+    parts.append([f"{clean(name)}: {_cell(counters)}" for name, counters in status.get("plugins", {}).items()])
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _headline(status: Mapping[str, Any]) -> str:
+    build = "compiled" if status.get("compiled") else "interpreted"
+    workers = status.get("workers", 1)
+    up = f"up {status.get('uptime_s', 0):g} s"
+    return f"dnsproxy {clean(status.get('version'))}, {build}, {up}, {workers} worker{'' if workers == 1 else 's'}"
+
+
+def _table(title: str, name: str, columns: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not entries:
+        return []
+    header = [title, *(column.upper().replace("_", " ") for column in columns)]
+    rows = [[_cell(entry.get(column)) for column in (name, *columns)] for entry in entries]
+    numbers = [number for number, cell in enumerate(rows[0]) if cell.replace(".", "").isdigit()]
+    return aligned([header, *rows], right=numbers)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{clean(name)} {_cell(inner)}" for name, inner in value.items() if inner) or "-"
+    return "-" if value is None else clean(value)

@@ -1,0 +1,213 @@
+"""Forwards queries to upstreams: zones, policies, retries, failover; tells every tap what it asks and hears."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import socket
+from collections.abc import Awaitable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from dnsproxy.address import Address
+from dnsproxy.config import CheckContext, OptionError
+from dnsproxy.errors import QueryError
+from dnsproxy.message import Query, Response
+from dnsproxy.plugin import Plugin, Server, Stage, Tap
+from dnsproxy.upstream.upstream import Upstream
+from dnsproxy.wire import is_below, name_to_text
+from dnsproxy_forward.config import ForwardConfig
+from dnsproxy_forward.stanza import Stanza
+from dnsproxy_forward.targets import DNS_PORT, Target, nameservers
+
+__all__ = ["Forward", "ForwardConfig"]
+
+log = logging.getLogger("dnsproxy")
+
+RESOLVE_WAIT_S = 0.3  # start-up waits no longer for names of upstreams
+RESOLVE_AGAIN_S = 5.0
+ROUTES = 8192  # names whose stanzas are remembered
+Match = tuple[Stanza, tuple[bytes, str]]
+
+
+class Forward(Plugin):
+    """The end of most chains."""
+
+    stage = Stage.FORWARD
+    Config = ForwardConfig
+    many = True
+
+    def __init__(self, stanzas: Sequence[ForwardConfig]) -> None:
+        super().__init__(stanzas)
+        self.deadline_s = max(config.deadline for config in stanzas)
+        self.work: list[Stanza] = []
+        self.by_zone: list[tuple[bytes, Match]] = []
+        self.routes: dict[bytes, list[Match]] = {}
+        self.only: Match | None = None
+        self.server: Server
+
+    @classmethod
+    def check(cls, stanzas: Sequence[ForwardConfig], context: CheckContext) -> Iterable[OptionError]:
+        """An upstream that is one of the same server's listeners would ask itself for ever."""
+        for number, config in enumerate(stanzas):
+            for index, target in enumerate(config.to):
+                scheme = "tcp" if config.force_tcp else "udp" if config.prefer_udp else None
+                if target.is_address and context.listens_on(target.host, target.port, target.scheme or scheme):
+                    yield OptionError(
+                        "to",
+                        f'"{target}" is a listener of this very server, a loop; expected another one',
+                        index,
+                        stanza=number,
+                    )
+
+    def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
+        """Find the taps, lease the upstreams whose addresses are known."""
+        self.server = server
+        taps = tuple(plugin for plugin in plugins if isinstance(plugin, Tap))
+        self.work = [Stanza(config, server.flights) for config in self.stanzas]
+        for stanza in self.work:
+            stanza.taps = taps
+            self._lease(stanza, {})
+        pairs = [(zone, stanza) for stanza in self.work for zone in stanza.config.zones]
+        pairs.sort(key=lambda pair: (pair[0] != b"\0", _labels(pair[0])), reverse=True)
+        self.by_zone = [(zone, (stanza, (zone, name_to_text(zone)))) for zone, stanza in pairs]
+        alone = len(pairs) == 1 and pairs[0][0] == b"\0" and not pairs[0][1].config.excluded
+        self.only = self.by_zone[0][1] if alone else None
+
+    def handle(self, query: Query) -> Awaitable[Response]:
+        """Ask upstreams for names under `from`; other names go on."""
+        if self.only is not None:
+            return self.only[0].resolve(query, self.only[1])
+        matches = self.routes.get(query.shape.folded)
+        if matches is None:
+            matches = self._match(query.shape.folded)
+        if not matches:
+            return self.next(query)
+        stanza, zone = matches[0]
+        if len(matches) == 1 or not stanza.config.next:
+            return stanza.resolve(query, zone)
+        return self._through(query, matches)
+
+    async def _through(self, query: Query, matches: list[Match]) -> Response:
+        """Ask stanza after stanza as long as `next` says so; the last answer stands."""
+        started = self.server.flights.now
+        for stanza, zone in matches[:-1]:
+            try:
+                response = await stanza.resolve(query, zone, _next_attempt(query), started)
+                rcode = response.rcode
+            except QueryError as exc:
+                if exc.rcode not in stanza.config.next:
+                    raise
+                continue
+            if rcode not in stanza.config.next:
+                return response
+        stanza, zone = matches[-1]
+        return await stanza.resolve(query, zone, _next_attempt(query), started)
+
+    def _match(self, folded: bytes) -> list[Match]:
+        """The stanzas for a name, most specific `from` first, each once."""
+        matches: list[Match] = []
+        for zone, match in self.by_zone:
+            stanza = match[0]
+            if is_below(folded, zone) and all(stanza is not seen for seen, _ in matches):
+                if not any(is_below(folded, excluded) for excluded in stanza.config.excluded):
+                    matches.append(match)
+        if len(self.routes) >= ROUTES:
+            self.routes.clear()
+        self.routes[folded] = matches
+        return matches
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look up the names of upstreams until all are known."""
+        waiting = [stanza for stanza in self.work if _names(stanza)]
+        with trio.move_on_after(RESOLVE_WAIT_S):
+            waiting = [stanza for stanza in waiting if not await self._look_up(stanza)]
+        task_status.started()
+        while waiting:
+            waiting = [stanza for stanza in waiting if not await self._look_up(stanza)]
+            await trio.sleep(RESOLVE_AGAIN_S if waiting else 0)
+
+    async def _look_up(self, stanza: Stanza) -> bool:
+        """Resolve a stanza's host names; whether all of them could be."""
+        found: dict[Target, list[str]] = {}
+        missing = []
+        for target in _names(stanza):
+            try:
+                infos = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
+            except OSError as exc:
+                missing.append(target)
+                log.warning("forward: cannot resolve %s: %s; trying again", target.host, exc.args[-1])
+                continue
+            found[target] = list(dict.fromkeys(str(info[4][0]) for info in infos))
+        self._lease(stanza, found)
+        return not missing
+
+    def _lease(self, stanza: Stanza, found: dict[Target, list[str]]) -> None:
+        """Have the stanza ask every address that is known."""
+        upstreams = []
+        for target in stanza.config.to:
+            stream = _stream(target, stanza.config)
+            for address in _addresses(target, found):
+                upstream = self.server.lease(("upstream", stream, address), _factory(self.server, address, stream, stanza))
+                upstream.timeout_s = max(upstream.timeout_s, stanza.config.timeout)
+                upstreams.append(upstream)
+        upstreams = list(dict.fromkeys(upstreams))
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        for upstream in upstreams:
+            upstream.limit_sockets(len(upstreams), descriptors)
+        stanza.use(upstreams)
+
+    def status(self) -> dict[str, object]:
+        """Counters of all stanzas together."""
+        return {
+            "refused_max_concurrent": sum(stanza.refused_max_concurrent for stanza in self.work),
+            "coalesced": sum(stanza.coalesced for stanza in self.work),
+        }
+
+    def describe(self) -> list[str]:
+        """Which names go where."""
+        return [
+            f"forwards {', '.join(map(str, config.from_))} to {', '.join(map(str, config.to))}" for config in self.stanzas
+        ]
+
+
+def _labels(zone: bytes) -> int:
+    return name_to_text(zone).count(".")
+
+
+def _next_attempt(query: Query) -> int:
+    made: Any = query.metadata.get("forward/attempts", 0)
+    return int(made) + 1
+
+
+def _names(stanza: Stanza) -> list[Target]:
+    return [target for target in stanza.config.to if not target.is_address and not target.file]
+
+
+def _stream(target: Target, config: ForwardConfig) -> bool | None:
+    """Whether an upstream is asked by TCP; None: as the client asked."""
+    if target.scheme is not None:
+        return target.scheme == "tcp"
+    return True if config.force_tcp else False if config.prefer_udp else None
+
+
+def _addresses(target: Target, found: dict[Target, list[str]]) -> list[Address]:
+    """What is known of a target's addresses; a resolv.conf is read now."""
+    if target.is_address:
+        return [Address.of(target.host, target.port)]
+    if not target.file:
+        return [Address.of(host, target.port) for host in found.get(target, ())]
+    try:
+        hosts = nameservers(Path(target.file).read_text("utf-8", "replace"))
+    except OSError as exc:
+        log.warning("forward: %s: %s", target.file, exc.strerror)
+        return []
+    if not hosts:
+        log.warning("forward: %s names no nameserver", target.file)
+    return [Address.of(host, DNS_PORT) for host in hosts]
+
+
+def _factory(server: Server, address: Address, stream: bool | None, stanza: Stanza) -> Any:
+    return lambda: Upstream(server, address, stream, stanza.config.timeout)

@@ -1,0 +1,1 @@
+"""Tests: they mirror the tree; interop/ meets real programs, scenarios/ hold the proxy to its interface."""

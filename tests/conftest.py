@@ -1,0 +1,51 @@
+"""Fixtures of black-box tests: a proxy to start, upstreams to script, collectors to receive; all end with the test."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.collector import Collector, unix_address
+from tests.support.proxy import Proxy
+from tests.support.upstream import HostileUpstream
+
+StartProxy = Callable[..., Proxy]
+
+
+@pytest.fixture
+def start_proxy(
+    tmp_path: Path, upstream: HostileUpstream, second_upstream: HostileUpstream, collector: Collector
+) -> Iterator[StartProxy]:
+    """Starts a proxy with this configuration; when the test ends it must stop with status 0 and no traceback.
+
+    It asks for the others so that they outlive the proxy.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(body: str, **options: Any) -> Proxy:
+            return stack.enter_context(Proxy(tmp_path, body, **options))
+
+        yield start
+
+
+@pytest.fixture
+def upstream() -> Iterator[HostileUpstream]:
+    """A scripted upstream on UDP and TCP."""
+    with HostileUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+def second_upstream() -> Iterator[HostileUpstream]:
+    """Another one, which answers 192.0.2.2."""
+    with HostileUpstream(answer_address="192.0.2.2") as server:
+        yield server
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[Collector]:
+    """A collector that listens on a unix socket."""
+    with Collector(unix_address(tmp_path)) as receiver:
+        yield receiver
