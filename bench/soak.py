@@ -1,4 +1,4 @@
-"""Minutes of load while upstreams lose, delay, truncate, lie and die and collectors come and go; then the bill.
+"""Minutes of load while upstreams lie, lose and die, collectors come and go and clients leave; then the bill.
 
     python bench/soak.py [--minutes 10] [--rate 2000]
 
@@ -189,6 +189,7 @@ def mischief(asked: Asked) -> None:
 class Weather:
     """What happens to upstreams and collectors meanwhile, in a thread of its own."""
 
+    port: int
     upstreams: list[HostileUpstream]
     steady: Collector  # stopped so that nothing sent is lost
     killed: Collector  # killed as it comes
@@ -209,6 +210,17 @@ class Weather:
                 self._while_away("collector kills", self.killed.kill, self.killed.start)
             for upstream in self.upstreams:
                 upstream.close_connections()
+            self._visit()
+
+    def _visit(self) -> None:
+        """Clients that leave in the middle of a message, or without waiting for their answers."""
+        for number in range(20):
+            with socket.create_connection(("127.0.0.1", self.port)) as rude:
+                octets = framed(wire.query(f"rude{number}.example.org")) * 3
+                rude.sendall(octets[: -(number % 7) or None])
+                if number % 2:
+                    rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.events["rude clients"] += 1
 
     def _while_away(self, what: str, leave: Callable[[], None], come_back: Callable[[], None]) -> None:
         leave()
@@ -253,7 +265,7 @@ def soak(minutes: float, rate: int, folder: Path) -> list[Check]:
         )
         body = taps + forward(*upstreams, timeout="400ms", deadline="2s", failover=["SERVFAIL"])
         proxy = stack.enter_context(Proxy(folder, body))
-        load, watch, weather = Load(proxy.port, rate), Watch(proxy), Weather(upstreams, steady, killed)
+        load, watch, weather = Load(proxy.port, rate), Watch(proxy), Weather(proxy.port, upstreams, steady, killed)
         run_all(load, watch, weather, minutes)
         return verdicts(proxy, load, watch, weather)
 

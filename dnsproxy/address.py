@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from typing import Any, Final
 
 SOCKADDR_SIZE = 28  # sizeof(struct sockaddr_in6): room for either family
-CLIENT_KEY = slice(4, 24)  # of a padded sockaddr: what tells clients apart, in either family
+KEY_START: Final = 4  # of a padded sockaddr: what tells clients apart, in either family
+KEY_END: Final = 24
 
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 _V4 = struct.pack("=H", socket.AF_INET)
 
 
 class Address:
-    """An IP address and port. `packed` has 4 or 16 octets, a v4-mapped IPv6 address 4; `sockaddr` is the kernel's form."""
+    """An IP address and port. `packed` has 4 or 16 octets (v4-mapped: 4), `sockaddr` is the kernel's form."""
 
     __slots__ = ("family", "host", "packed", "port", "sockaddr")
 

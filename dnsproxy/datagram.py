@@ -12,6 +12,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import Protocol
 
 from dnsproxy.address import SOCKADDR_SIZE, Address, sockaddr_of
 
@@ -32,8 +33,33 @@ if BATCHED:
     _sendmmsg = _libc.sendmmsg
     _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 
+
 def _address_of(area: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(area))
+
+
+class DatagramReceiver(Protocol):
+    """What takes datagrams from sockets, a batch at a time."""
+
+    def receive_connected(self, sock: socket.socket, fd: int) -> list[bytes]:
+        """See Receiver."""
+
+    def receive(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes]]:
+        """See Receiver."""
+
+    def receive_controlled(
+        self, sock: socket.socket, fd: int, family: int
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """See Receiver."""
+
+
+class DatagramSender(Protocol):
+    """What gives batches of datagrams to the kernel."""
+
+    def send(
+        self, sock: socket.socket, fd: int, wires: list[bytes], names: list[bytes], controls: list[bytes]
+    ) -> tuple[int, int]:
+        """See Sender."""
 
 
 class _Headers:
@@ -236,11 +262,11 @@ def _unpack_control(control: bytes) -> tuple[int, int, bytes]:
     return level, kind, control[struct.calcsize("@Nii") : size]
 
 
-def make_receiver() -> Receiver | PlainReceiver:
+def make_receiver() -> DatagramReceiver:
     """The batched kind where the system has it."""
     return Receiver() if BATCHED else PlainReceiver()
 
 
-def make_sender() -> Sender | PlainSender:
+def make_sender() -> DatagramSender:
     """The batched kind where the system has it."""
     return Sender() if BATCHED else PlainSender()

@@ -9,7 +9,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy import wire
-from dnsproxy.address import CLIENT_KEY, Address
+from dnsproxy.address import KEY_END, KEY_START, Address
 from dnsproxy.errors import EDE_OTHER, EDE_PROHIBITED, REFUSED, SERVFAIL, QueryError
 from dnsproxy.flight import Flight, Flights, Pending
 from dnsproxy.message import Query, Response, conform
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dnsproxy")
 
 CLIENTS = 65536  # clients remembered; beyond it the idle ones are forgotten
+LIMITED = ("queries", "queries_per_client", "tcp_connections", "tcp_connections_per_client")
 REFUSALS_PER_S = 10.0  # REFUSED over UDP to clients that may not ask: enough to be seen, too few to be an amplifier
 
 
@@ -107,14 +108,14 @@ class Intake:
         self.in_flight = 0
         self.clients: dict[bytes, Client] = {}
         self.connections = 0
-        self.refused = dict.fromkeys(("queries", "queries_per_client", "tcp_connections", "tcp_connections_per_client"), 0)
+        self.refused = dict.fromkeys(LIMITED, 0)
         self.failures = 0
         self.refusals_left = REFUSALS_PER_S
         self.refusals_at = 0.0
 
     def client_of(self, sockaddr: bytes) -> Client:
         """What is known of the client at a raw sockaddr."""
-        key = sockaddr[CLIENT_KEY]
+        key = sockaddr[KEY_START:KEY_END]
         client = self.clients.get(key)
         if client is None:
             if len(self.clients) >= CLIENTS:
@@ -242,9 +243,7 @@ class Intake:
 
     def _may_refuse(self) -> bool:
         now = self.flights.now
-        self.refusals_left = min(
-            REFUSALS_PER_S, self.refusals_left + (now - self.refusals_at) * REFUSALS_PER_S
-        )
+        self.refusals_left = min(REFUSALS_PER_S, self.refusals_left + (now - self.refusals_at) * REFUSALS_PER_S)
         self.refusals_at = now
         if self.refusals_left < 1:
             return False

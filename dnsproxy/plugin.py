@@ -11,8 +11,8 @@ import trio
 from dnsproxy.message import Query, Response
 
 if TYPE_CHECKING:
+    from dnsproxy.datagram import DatagramReceiver, DatagramSender
     from dnsproxy.dnstap.events import Event
-    from dnsproxy.datagram import PlainReceiver, PlainSender, Receiver, Sender
     from dnsproxy.driver import Driver
     from dnsproxy.flight import Flights
 
@@ -37,8 +37,8 @@ class Server(Protocol):
     version: str
     flights: Flights
     driver: Driver
-    receiver: Receiver | PlainReceiver
-    sender: Sender | PlainSender
+    receiver: DatagramReceiver
+    sender: DatagramSender
 
     def lease(self, key: Hashable, factory: Callable[[], T]) -> T:
         """Something that outlives the chain, made by `factory` unless it exists under `key`.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import trio
+import trio.lowlevel
 
 import dnsproxy
 from dnsproxy import admin
@@ -38,7 +39,7 @@ def run(configuration: Configuration) -> int:
     try:
         bound = bind_all(address for server in configuration.servers for address in server.listen)
     except StartError as exc:
-        print(f"dnsproxy: {exc}", file=sys.stderr)
+        _complain(exc)
         return 1
     try:
         trio.run(Server(configuration, bound).serve)
@@ -47,11 +48,15 @@ def run(configuration: Configuration) -> int:
         if others is not None:
             raise others from None
         for error in _leaves(known):
-            print(f"dnsproxy: {error}", file=sys.stderr)
+            _complain(error)
         return 1
     finally:
         close_all(bound)
     return 0
+
+
+def _complain(error: BaseException) -> None:
+    sys.stderr.write(f"dnsproxy: {error}\n")
 
 
 def _raise_descriptor_limit() -> None:
@@ -160,11 +165,11 @@ class Server:
             self.flights.submit(self._last_read, pump)
         for listener in self.tcp:
             listener.stop()
-        with trio.move_on_after(self.configuration.limits.stop):
+        for _ in range(int(self.configuration.limits.stop / SETTLED_EVERY_S) + 1):
             await trio.sleep(SETTLED_EVERY_S)
-            while self.intake.in_flight or any(listener.connections for listener in self.tcp):
-                await trio.sleep(SETTLED_EVERY_S)
-        await trio.sleep(0)
+            if not (self.intake.in_flight or any(listener.connections for listener in self.tcp)):
+                break
+        await trio.lowlevel.checkpoint()
         await self.leases.end()
 
     def _last_read(self, pump: UdpListener) -> None:
@@ -188,9 +193,7 @@ class Server:
             workers=self.configuration.workers,
             listeners=[*(listener.status() for listener in self.udp), *(listener.status() for listener in self.tcp)],
             taps=self._taps(),
-            upstreams=[
-                thing.upstream_status() for thing in self.leases.things() if hasattr(thing, "upstream_status")
-            ],
+            upstreams=[thing.upstream_status() for thing in self.leases.things() if hasattr(thing, "upstream_status")],
             plugins=plugins,
         )
         status["limits"] = {
@@ -213,4 +216,3 @@ def _build(config: Any) -> Chain:
 def _unable(name: str, error: Exception) -> StartError:
     log.debug("plugin %s cannot start", name, exc_info=error)
     return StartError(f"plugin {name} cannot start: {error}")
-

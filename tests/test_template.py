@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dnsproxy import wire
 from dnsproxy.address import Address
-from dnsproxy.message import Endpoint, Query, shape_of
+from dnsproxy.message import Endpoint, Query
+from dnsproxy.shape import shape_of
 from dnsproxy.template import LABELS, VALUE_MAX, Template, compile_json, compile_template
 
 COREDNS_COMMON_LOG = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" '

@@ -39,7 +39,7 @@ class Backlog:
     """Frames in the order they were offered: those waiting, then, once taken, those being written.
 
     offered = sent + queued + the sum of dropped, in every moment. `clock` gives seconds; `wake` is called, from within
-    `offer`, when as many frames wait as `wake_at` asked for.
+    `offer`, when as much waits as `wake_at` asked for.
     """
 
     def __init__(self, max_frames: int, max_octets: int, clock: Callable[[], float], wake: Callable[[], None]) -> None:
@@ -54,6 +54,7 @@ class Backlog:
         self._written = 0  # octets of what is taken that have left
         self._wake_at = NEVER
         self._alarm = 0  # number waiting at which `offer` has to think; most calls do not
+        self._octets_alarm = 0  # octets likewise
         self._closed = False
         self._marks: deque[tuple[int, float]] = deque()  # (frames ever put in, when)
         self._removed = 0
@@ -69,7 +70,7 @@ class Backlog:
     def offer(self, frame: bytes) -> None:
         """Take a frame, length included, or drop and count it; never waits, never raises."""
         octets = self._octets + len(frame)
-        if octets > self._max_octets or len(self._waiting) >= self._alarm or len(frame) > MAX_FRAME:
+        if octets > self._octets_alarm or len(self._waiting) >= self._alarm or len(frame) > MAX_FRAME:
             self._offer_with_care(frame)
             return
         self._octets = octets
@@ -80,13 +81,14 @@ class Backlog:
         if reason:
             self._drop(reason, 1)
             return
-        wanted = len(self._waiting) + 1 >= self._wake_at
-        if wanted:
+        armed = self._wake_at != NEVER
+        if armed:
             self.mark(self._clock())
         self._octets += len(frame)
         self._waiting.append(frame)
-        if wanted:
-            self.wake_at(NEVER)
+        if armed and self.is_due(self._wake_at):
+            self._wake_at = NEVER
+            self._set_alarm()
             self._wake()
 
     def _reason_to_drop(self, frame: bytes) -> str:
@@ -117,14 +119,19 @@ class Backlog:
         """Frames that ever came."""
         return self.sent + self.queued + sum(self.dropped.values())
 
+    def is_due(self, frames: int) -> bool:
+        """Whether so many frames are queued, or the queue is half full."""
+        return self.queued >= frames or self._octets > self._max_octets // 2
+
     def wake_at(self, frames: int) -> None:
-        """Have `wake` called, once, when so many frames wait."""
+        """Have `wake` called, once, when the next frame makes `is_due(frames)` true."""
         self._wake_at = frames
         self._set_alarm()
 
     def _set_alarm(self) -> None:
         room = self._max_frames - len(self._taken)
         self._alarm = -1 if self._closed else min(room, self._wake_at - 1)
+        self._octets_alarm = self._max_octets if self._wake_at == NEVER else self._max_octets // 2
 
     def take(self, max_octets: int) -> bytes:
         """The next frames, at least one and together about `max_octets`, as one piece; empty if none wait.

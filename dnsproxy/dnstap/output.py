@@ -190,7 +190,7 @@ class Output:
 
     async def _wait_for(self, frames: int) -> None:
         self._woken = trio.Event()
-        if self._backlog.queued >= frames or self._stopping.is_set():
+        if self._backlog.is_due(frames) or self._stopping.is_set():
             await trio.lowlevel.checkpoint()
             return
         self._backlog.wake_at(frames)

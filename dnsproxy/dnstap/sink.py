@@ -49,16 +49,16 @@ class Sink:
         if self._render is not None:
             try:
                 prefix += extra_field(self._render(event).encode())
-            except Exception:  # a value's own __str__, some plugin's, must not cost a tap the message
-                self._complain()
+            except Exception as exc:  # noqa: BLE001  some plugin's value and its __str__ must not cost a tap the message
+                self._complain(exc)
         frame = b"".join((frame_length(len(prefix) + len(message)), prefix, message))
         for offer in self._offers:
             offer(frame)
 
-    def _complain(self) -> None:
+    def _complain(self, exc: Exception) -> None:
         if not self._has_failed:
             self._has_failed = True
-            log.exception("a template cannot be rendered (logged once); extra is left out")
+            log.error("a template cannot be rendered, and extra is left out (logged once): %r", exc, exc_info=exc)
 
 
 def make_sinks(wanting: list[tuple[FrameForm, Offer]]) -> tuple[Sink, ...]:

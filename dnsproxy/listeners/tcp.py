@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from dnsproxy.address import Address, sockaddr_of
-from dnsproxy.message import DROP, Endpoint, Query, shape_of
+from dnsproxy.message import Endpoint, Query
+from dnsproxy.shape import DROP, shape_of
 from dnsproxy.stream import MessageReader, framed
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ ACCEPT_PAUSE_S = 0.1  # when descriptors have run out
 class StreamConnection:
     """One client's connection: reads in a trio task, answers from the driver."""
 
-    def __init__(self, listener: TcpListener, stream: trio.socket.SocketType, endpoint: Endpoint, client: Client, sockaddr: bytes) -> None:
+    def __init__(
+        self, listener: TcpListener, stream: trio.socket.SocketType, endpoint: Endpoint, client: Client, sockaddr: bytes
+    ) -> None:
         self.listener = listener
         self.intake = listener.intake
         self.flights = listener.intake.flights

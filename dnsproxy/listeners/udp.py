@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from dnsproxy.address import CLIENT_KEY, Address, sockaddr_of
-from dnsproxy.message import DROP, SHAPES, Endpoint, Query, shape_of
+from dnsproxy.address import KEY_END, KEY_START, Address, sockaddr_of
+from dnsproxy.message import Endpoint, Query
+from dnsproxy.shape import DROP, SHAPES, shape_of
 
 if TYPE_CHECKING:
     from dnsproxy.chain import Router
-    from dnsproxy.datagram import PlainReceiver, PlainSender, Receiver, Sender
+    from dnsproxy.datagram import DatagramReceiver, DatagramSender
     from dnsproxy.driver import Driver
     from dnsproxy.intake import Intake
 
@@ -34,7 +35,13 @@ class UdpListener:
     """One UDP socket. Answers leave from the address that was asked."""
 
     def __init__(
-        self, sock: socket.socket, router: Router, intake: Intake, driver: Driver, receiver: Receiver | PlainReceiver, sender: Sender | PlainSender
+        self,
+        sock: socket.socket,
+        router: Router,
+        intake: Intake,
+        driver: Driver,
+        receiver: DatagramReceiver,
+        sender: DatagramSender,
     ) -> None:
         self.sock = sock
         self.fd = sock.fileno()
@@ -82,7 +89,7 @@ class UdpListener:
                 self.drop("malformed" if shape.fault == DROP else "port_zero")
                 continue
             query = Query(octets, shape, name, endpoint, received_ns)
-            client = clients.get(name[CLIENT_KEY]) or self.intake.client_of(name)
+            client = clients.get(name[KEY_START:KEY_END]) or self.intake.client_of(name)
             start(query, only or self.router.route(query), client, self)
 
     def reply(self, query: Query, octets: bytes) -> None:
@@ -163,7 +170,13 @@ class WildcardUdpListener(UdpListener):
     """A UDP socket on every address of the machine: the ancillary data say which was asked (RFC 3542 section 6)."""
 
     def __init__(
-        self, sock: socket.socket, router: Router, intake: Intake, driver: Driver, receiver: Receiver | PlainReceiver, sender: Sender | PlainSender
+        self,
+        sock: socket.socket,
+        router: Router,
+        intake: Intake,
+        driver: Driver,
+        receiver: DatagramReceiver,
+        sender: DatagramSender,
     ) -> None:
         super().__init__(sock, router, intake, driver, receiver, sender)
         if sock.family == socket.AF_INET:
@@ -197,7 +210,7 @@ class WildcardUdpListener(UdpListener):
     def _read_control(self, control: bytes) -> Endpoint:
         if len(control) < _ALIGNED + 12:
             return self.endpoint
-        size, level, kind = _CMSG.unpack_from(control)
+        _size, level, kind = _CMSG.unpack_from(control)
         packed = control[_ALIGNED + 4 : _ALIGNED + 8]
         scope = 0
         if level == socket.IPPROTO_IP:

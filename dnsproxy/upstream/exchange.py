@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Container
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Container, Generator
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy import wire
 from dnsproxy.dnstap.events import FORWARDER_QUERY, FORWARDER_RESPONSE, Event
-from dnsproxy.flight import Waiter
+from dnsproxy.flight import Pending, Waiter
 
 if TYPE_CHECKING:
     from dnsproxy.dnstap.events import Route
@@ -38,7 +38,7 @@ class Carrier(Protocol):
         """The exchange is over without a reply: its message ID is free again."""
 
 
-class Exchange(Waiter):
+class Exchange(Pending):
     """An attempt: its own Waiter, whose value is the reply's octets, or None when there is none (see `outcome`)."""
 
     __slots__ = (
@@ -82,6 +82,9 @@ class Exchange(Waiter):
         if attempt > 1:
             labels.pop("forward/outcome", None)
             labels.pop("forward/rtt", None)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return Waiter.__await__(self)
 
     def sent(self, carrier: Carrier, octets: bytes) -> None:
         """The octets have joined the flush of `carrier`."""
@@ -173,7 +176,8 @@ class Exchange(Waiter):
         return octets[12 : end - 4].lower() == shape.folded and octets[end - 4 : end] == shape.question[-4:]
 
     def __repr__(self) -> str:
-        return f"<Exchange {self.query.name} with {self.upstream.name}, attempt {self.attempt}, {self.outcome or 'open'}>"
+        state = self.outcome or "open"
+        return f"<Exchange {self.query.name} with {self.upstream.name}, attempt {self.attempt}, {state}>"
 
 
 def draw_ids(left: list[bytes]) -> bytes:

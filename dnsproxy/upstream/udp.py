@@ -15,7 +15,7 @@ from dnsproxy.flight import Waiter
 from dnsproxy.upstream.exchange import REFUSED, SEND_ERROR, Exchange, draw_ids
 
 if TYPE_CHECKING:
-    from dnsproxy.datagram import PlainReceiver, PlainSender, Receiver, Sender
+    from dnsproxy.datagram import DatagramReceiver, DatagramSender
     from dnsproxy.driver import Driver
     from dnsproxy.flight import Flights
     from dnsproxy.upstream.upstream import Upstream
@@ -48,7 +48,6 @@ class UdpSocket:
     def fileno(self) -> int:
         """The socket's descriptor."""
         return self.fd
-
 
     def on_readable(self) -> None:
         """Match a batch of replies to their exchanges."""
@@ -167,7 +166,7 @@ class UdpPool:
     """The sockets towards one upstream; a random one carries each batch."""
 
     def __init__(
-        self, upstream: Upstream, flights: Flights, driver: Driver, receiver: Receiver | PlainReceiver, sender: Sender | PlainSender
+        self, upstream: Upstream, flights: Flights, driver: Driver, receiver: DatagramReceiver, sender: DatagramSender
     ) -> None:
         self.upstream = upstream
         self.flights = flights

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
 from dnsproxy.flight import first_of
-from dnsproxy.message import Endpoint, Query, shape_of
+from dnsproxy.message import Endpoint, Query
+from dnsproxy.shape import shape_of
 from dnsproxy.upstream.exchange import CANCELLED, PROBE, Exchange
 from dnsproxy.upstream.tcp import TcpPool
 from dnsproxy.upstream.udp import SOCKETS, UdpPool
@@ -34,7 +35,7 @@ NO_ZONE = (b"\0", ".")
 class Changes:
     """Counts changes of any upstream's state, so that choices made from them know when to be made again."""
 
-    number = 0
+    number: ClassVar[int] = 0
 
 
 class Upstream:
@@ -128,7 +129,7 @@ class Upstream:
             await exchange
             every_s = min(every_s * 1.5, PROBE_AT_MOST_S)
 
-    def status(self) -> dict[str, Any]:
+    def upstream_status(self) -> dict[str, Any]:
         """This upstream in `dnsproxy status`."""
         return {
             "name": self.name,
@@ -141,8 +142,6 @@ class Upstream:
             "in_flight": self.in_flight,
             "rtt_ms": round(self.rtt_ns / 1e6, 3) if self.rtt_ns else None,
         }
-
-    upstream_status = status
 
     def __repr__(self) -> str:
         return f"<Upstream {self.url} {'up' if self.up else 'down'}, {self.in_flight} in flight>"

@@ -80,6 +80,10 @@ class Dnstap(Observer, Tap):
     forwarder_query = emit
     forwarder_response = emit
 
+    def wants(self, type: int) -> bool:
+        """Whether any tap wants messages of that type; if none does, nobody need make the event."""
+        return bool(self._takers[type])
+
     def describe(self) -> list[str]:
         """`taps client and forwarder messages to unix:///run/tap.sock`, for each."""
         return [f"taps {_selection(config)} to {config.socket}" for config in self.stanzas]

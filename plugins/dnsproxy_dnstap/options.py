@@ -101,17 +101,23 @@ class TapConfig:
 
     def _errors_of_files(self) -> Iterator[OptionError]:
         """Read the PEM files as a connection will."""
-        try:
-            TlsOptions(ca=self.ca).context()
-        except OSError as exc:
-            yield OptionError("ca", f"{self.ca} will not do ({_reason(exc)}); expected PEM certificates")
-        if self.cert:
-            try:
-                TlsOptions(cert=self.cert, key=self.key, skip_verify=True).context()
-            except OSError as exc:
-                yield OptionError(
-                    "cert", f"{self.cert} will not do ({_reason(exc)}); expected a PEM certificate and its key"
-                )
+        for key in ("ca", "cert"):
+            path = getattr(self, key)
+            if path and (reason := _failure(TlsOptions(ca=path))):
+                yield OptionError(key, f"{path} will not do ({reason}); expected PEM certificates")
+                return
+        if self.cert and (reason := _failure(TlsOptions(cert=self.cert, key=self.key, skip_verify=True))):
+            at, path = ("key", self.key) if self.key else ("cert", self.cert)
+            yield OptionError(at, f"{path} will not do ({reason}); expected the PEM private key of the certificate")
+
+
+def _failure(tls: TlsOptions) -> str:
+    """Why these files cannot be used; empty when they can."""
+    try:
+        tls.context()
+    except OSError as exc:
+        return _reason(exc)
+    return ""
 
 
 def _reason(exc: OSError) -> str:

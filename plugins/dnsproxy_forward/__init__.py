@@ -111,9 +111,9 @@ class Forward(Plugin):
         matches: list[Match] = []
         for zone, match in self.by_zone:
             stanza = match[0]
-            if is_below(folded, zone) and all(stanza is not seen for seen, _ in matches):
-                if not any(is_below(folded, excluded) for excluded in stanza.config.excluded):
-                    matches.append(match)
+            matched = is_below(folded, zone) and all(stanza is not seen for seen, _ in matches)
+            if matched and not any(is_below(folded, excluded) for excluded in stanza.config.excluded):
+                matches.append(match)
         if len(self.routes) >= ROUTES:
             self.routes.clear()
         self.routes[folded] = matches
@@ -150,7 +150,8 @@ class Forward(Plugin):
         for target in stanza.config.to:
             stream = _stream(target, stanza.config)
             for address in _addresses(target, found):
-                upstream = self.server.lease(("upstream", stream, address), _factory(self.server, address, stream, stanza))
+                make = _factory(self.server, address, stream, stanza)
+                upstream = self.server.lease(("upstream", stream, address), make)
                 upstream.timeout_s = max(upstream.timeout_s, stanza.config.timeout)
                 upstreams.append(upstream)
         upstreams = list(dict.fromkeys(upstreams))
@@ -168,9 +169,11 @@ class Forward(Plugin):
 
     def describe(self) -> list[str]:
         """Which names go where."""
-        return [
-            f"forwards {', '.join(map(str, config.from_))} to {', '.join(map(str, config.to))}" for config in self.stanzas
-        ]
+        return [f"forwards {_listed(config.from_)} to {_listed(config.to)}" for config in self.stanzas]
+
+
+def _listed(things: Iterable[object]) -> str:
+    return ", ".join(map(str, things))
 
 
 def _labels(zone: bytes) -> int:

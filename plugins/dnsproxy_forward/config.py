@@ -36,7 +36,7 @@ class ForwardConfig:
     """One `[[forward]]`: which names, to whom, how long, how often."""
 
     from_: tuple[Zone, ...] = option(
-        (Zone((b"\0",)),), one_or_more=True, help="zones whose names are forwarded: names, or networks for reverse zones"
+        (Zone((b"\0",)),), one_or_more=True, help="zones whose names are forwarded; a network is its reverse zones"
     )
     to: tuple[Target, ...] = option(
         one_or_more=True, help="upstreams: addresses, host names, udp:// or tcp:// URLs, or the path of a resolv.conf"
@@ -56,7 +56,7 @@ class ForwardConfig:
     force_tcp: bool = option(False, help="ask by TCP whatever the client used")
     prefer_udp: bool = option(False, help="ask by UDP whatever the client used")
     failover: tuple[Rcode, ...] = option((), one_or_more=True, help="rcodes on which the next upstream is asked")
-    next: tuple[Rcode, ...] = option((), one_or_more=True, help="rcodes on which the next matching [[forward]] is asked")
+    next: tuple[Rcode, ...] = option((), one_or_more=True, help="rcodes on which the next matching stanza is asked")
 
     def __post_init__(self) -> None:
         if self.force_tcp and self.prefer_udp:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any
 
 from dnsproxy import wire
 from dnsproxy.errors import (
@@ -164,7 +164,7 @@ class Stanza:
         return choices[int(random.random() * len(choices))]  # noqa: S311  spreads load, keeps no secret
 
     def another(self, tried: Sequence[Upstream]) -> Upstream:
-        """The upstream to ask after those in `tried`: one that is up and new if there is, else the longest ago tried."""
+        """The upstream to ask after those in `tried`: a new one that is up, else the one tried longest ago."""
         if self.changes_seen != Changes.number:
             self._look_at_health()
         fresh = [upstream for upstream in self.choices if upstream not in tried]
@@ -178,7 +178,7 @@ class Stanza:
         self.choices = tuple(upstream for upstream in self.upstreams if upstream.up) or self.upstreams
 
 
-class FirstAttempt(Exchange, Pending):
+class FirstAttempt(Exchange):
     """The first attempt for a query, and the usual answer: no coroutine runs unless it takes more."""
 
     __slots__ = ("key", "leaders", "stanza", "started")
@@ -196,6 +196,9 @@ class FirstAttempt(Exchange, Pending):
         response = Response(octets)
         self.release(response, None)
         return response
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return Pending.__await__(self)
 
     def cancel(self) -> None:
         """The client's time is over; somebody else may lead those with the same question."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -81,8 +80,3 @@ def nameservers(text: str) -> list[str]:
         if len(words) >= 2 and words[0] == "nameserver" and _is_ip(words[1]):
             found.append(words[1])
     return list(dict.fromkeys(found))
-
-
-def is_file(path: str) -> bool:
-    """Whether a path can be read as a file now."""
-    return os.path.isfile(path) and os.access(path, os.R_OK)

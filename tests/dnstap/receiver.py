@@ -12,6 +12,17 @@ import trio
 
 from dnsproxy.dnstap.destination import Destination
 from dnsproxy.dnstap.framestreams import Broken, Reader, Stopped
+from tests.dnstap.waiting import until
+
+
+def unix_listener(path: str) -> trio.SocketListener:
+    """Listens on a new socket in the place of whatever is there."""
+    Path(path).unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen()
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -46,18 +57,12 @@ class Receiver:
         self._scope.cancel()
 
     async def wait_for(self, count: int) -> None:
-        """Until so many frames have come; the test's clock decides what is too long."""
-        with trio.fail_after(30):
-            while len(self.frames) < count:
-                await trio.sleep(0.01)
+        """Until so many frames have come."""
+        await until(lambda: len(self.frames) >= count)
 
     async def _listen(self) -> trio.SocketListener:
         if self.destination.scheme == "unix":
-            Path(self.destination.path).unlink(missing_ok=True)
-            listening = trio.socket.socket(socket.AF_UNIX)
-            await listening.bind(self.destination.path)
-            listening.listen()
-            return trio.SocketListener(listening)
+            return unix_listener(self.destination.path)
         (listener,) = await trio.open_tcp_listeners(self.destination.port, host="127.0.0.1")
         port = listener.socket.getsockname()[1]
         self.destination = Destination(self.destination.scheme, host=self.destination.host, port=port)
@@ -80,7 +85,7 @@ class Receiver:
             data = await stream.receive_some(65536)
             if not data:
                 return
-            for event in reader.receive_data(data):
+            for event in reader.receive_data(bytes(data)):
                 self._take(event)
             if not self.silent:
                 await stream.send_all(reader.data_to_send())

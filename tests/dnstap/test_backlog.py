@@ -118,6 +118,16 @@ def test_the_writer_is_woken_once_when_as_many_wait_as_it_asked_for() -> None:
     assert woken == [3.0]
 
 
+def test_the_writer_is_woken_when_the_queue_is_half_full_of_octets() -> None:
+    backlog, _, woken = make_backlog(frames=1000, octets=100)
+    backlog.wake_at(500)
+    for _ in range(5):
+        backlog.offer(b"x" * 10)
+    assert (woken, backlog.is_due(500)) == ([], False)
+    backlog.offer(b"x")
+    assert (woken, backlog.is_due(500)) == ([0.0], True)
+
+
 def test_the_oldest_frames_age_is_known_without_a_time_for_each() -> None:
     backlog, clock, _ = make_backlog(frames=100)
     backlog.wake_at(1)

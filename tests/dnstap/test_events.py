@@ -1,6 +1,7 @@
 """Routes and events, and each encoder against the protobuf library, field by field."""
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,45 +49,31 @@ events = st.builds(
 
 def expected(event: Event, full: bool) -> dnstap_pb2.Dnstap:
     """The same message, made by the protobuf library."""
-    frame = dnstap_pb2.Dnstap(type=dnstap_pb2.Dnstap.MESSAGE)
-    message = frame.message
-    message.type = event.type
-    _set_route(message, event.route)
+    values: dict[str, Any] = {"type": event.type, **_route_fields(event.route)}
     for field, time_ns in (("query_time", event.query_ns), ("response_time", event.response_ns)):
         if time_ns:
-            setattr(message, f"{field}_sec", time_ns // 10**9)
-            setattr(message, f"{field}_nsec", time_ns % 10**9)
-    direction = "query" if event.type % 2 else "response"
-    wire = getattr(event, f"{direction}_wire")
-    if full and wire is not None:
-        setattr(message, f"{direction}_message", wire)
-    if event.zone is not None:
-        message.query_zone = event.zone
-    if event.policy is not None:
-        _set_policy(message.policy, event.policy)
-    return frame
+            values |= {f"{field}_sec": time_ns // 10**9, f"{field}_nsec": time_ns % 10**9}
+    if full and event.type % 2:
+        values["query_message"] = event.query_wire
+    if full and not event.type % 2:
+        values["response_message"] = event.response_wire
+    values |= {"query_zone": event.zone, "policy": event.policy and _policy(event.policy)}
+    return dnstap_pb2.Dnstap(type=dnstap_pb2.Dnstap.MESSAGE, message=dnstap_pb2.Message(**values))
 
 
-def _set_route(message: dnstap_pb2.Message, route: Route) -> None:
-    message.socket_family = route.family
-    message.socket_protocol = route.socket_protocol
+def _route_fields(route: Route) -> dict[str, Any]:
+    values: dict[str, Any] = {"socket_family": route.family, "socket_protocol": route.socket_protocol}
+    values["http_protocol"] = route.http_protocol
     if route.query_address:
-        message.query_address, message.query_port = route.query_address, route.query_port
+        values |= {"query_address": route.query_address, "query_port": route.query_port}
     if route.response_address:
-        message.response_address, message.response_port = route.response_address, route.response_port
-    if route.http_protocol is not None:
-        message.http_protocol = route.http_protocol
+        values |= {"response_address": route.response_address, "response_port": route.response_port}
+    return values
 
 
-def _set_policy(field: dnstap_pb2.Policy, policy: Policy) -> None:
-    field.SetInParent()
-    for name in ("type", "rule", "value"):
-        if getattr(policy, name) is not None:
-            setattr(field, name, getattr(policy, name))
-    if policy.action is not None:
-        field.action = PolicyAction[policy.action]
-    if policy.match is not None:
-        field.match = PolicyMatch[policy.match]
+def _policy(policy: Policy) -> dnstap_pb2.Policy:
+    values: dict[str, Any] = {"type": policy.type, "rule": policy.rule, "value": policy.value}
+    return dnstap_pb2.Policy(action=policy.action, match=policy.match, **values)
 
 
 @given(events, st.booleans())

@@ -11,11 +11,11 @@ import pytest
 import trio
 from trio.testing import MockClock, trio_test
 
-from dnsproxy.dnstap import file_output
 from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.file_output import FileOutput, create_beside
 from dnsproxy.dnstap.framestreams import DNSTAP, Reader, Started, Stopped, data_frame
 from dnsproxy.dnstap.output import OutputOptions
+from tests.dnstap.waiting import until
 
 
 @asynccontextmanager
@@ -44,10 +44,8 @@ def read(path: Path) -> list[bytes]:
     return [frame for frame in frames if isinstance(frame, bytes)]
 
 
-async def until(holds: Callable[[], object]) -> None:
-    with trio.fail_after(30):
-        while not holds():
-            await trio.sleep(0.05)
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
 
 
 @trio_test
@@ -76,9 +74,9 @@ async def test_every_start_begins_a_file_of_its_own(tmp_path: Path) -> None:
     for _ in range(3):
         async with running(path) as output:
             offer(output, 1)
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["dns.1.fstrm", "dns.2.fstrm", "dns.fstrm"]
-    for each in tmp_path.iterdir():
-        assert read(each) == [bytes(8)]
+    assert names(tmp_path) == ["dns.1.fstrm", "dns.2.fstrm", "dns.fstrm"]
+    for name in names(tmp_path):
+        assert read(tmp_path / name) == [bytes(8)]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def jumping_clock(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) ->
         await trio.lowlevel.checkpoint()
         return function(*arguments)
 
-    monkeypatch.setattr(file_output.trio.to_thread, "run_sync", run_in_place)
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_in_place)
     return autojump_clock
 
 
@@ -138,7 +136,7 @@ class Disk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk(float("inf"))
-    monkeypatch.setattr(file_output.os, "pwrite", disk)
+    monkeypatch.setattr(os, "pwrite", disk)
     return disk
 
 
@@ -204,7 +202,7 @@ async def test_no_empty_file_is_left_where_not_even_start_fits(
     disk.room = 10.0
     async with running(tmp_path / "dns.fstrm") as output:
         await until(lambda: output.state == "down")
-        assert list(tmp_path.iterdir()) == []
+        assert names(tmp_path) == []
 
 
 @trio_test

@@ -1,5 +1,6 @@
 """Frame Streams without sockets: whole, octet by octet, with something behind, and from anybody."""
 
+import contextlib
 import struct
 
 import pytest
@@ -66,10 +67,8 @@ def test_a_control_frame_with_wrong_lengths_or_fields_is_an_error(payload: bytes
 
 @given(st.binary(max_size=600))
 def test_any_octets_are_a_control_frame_or_the_documented_error(payload: bytes) -> None:
-    try:
+    with contextlib.suppress(ProtocolError):
         assert isinstance(parse_control(payload), Control)
-    except ProtocolError as error:
-        assert str(error)
 
 
 # cutting octets into frames
@@ -141,14 +140,9 @@ def test_any_octets_give_frames_or_damage_and_offsets_add_up(chunks: list[bytes]
 
 def test_a_bidirectional_writer_says_ready_start_stop_at_the_right_times() -> None:
     writer = Writer()
-    assert writer.start() == READY
-    assert writer.receive_data(ACCEPT) == START
-    assert writer.state is State.OPEN
-    assert writer.receive_data(b"") == b""
-    assert writer.stop() == STOP
-    assert writer.state is State.STOPPED
-    assert writer.receive_data(FINISH) == b""
-    assert writer.state is State.CLOSED
+    said = [(writer.start(), writer.state), (writer.receive_data(ACCEPT), writer.state)]
+    said += [(writer.stop(), writer.state), (writer.receive_data(FINISH), writer.state)]
+    assert said == [(READY, State.OFFERED), (START, State.OPEN), (STOP, State.STOPPED), (b"", State.CLOSED)]
 
 
 def test_a_writer_takes_accept_octet_by_octet() -> None:
@@ -159,10 +153,8 @@ def test_a_writer_takes_accept_octet_by_octet() -> None:
 
 def test_a_unidirectional_writer_waits_for_nobody() -> None:
     writer = Writer(bidirectional=False)
-    assert writer.start() == START
-    assert writer.state is State.OPEN
-    assert writer.stop() == STOP
-    assert writer.state is State.CLOSED
+    said = [(writer.start(), writer.state), (writer.stop(), writer.state)]
+    assert said == [(START, State.OPEN), (STOP, State.CLOSED)]
 
 
 @pytest.mark.parametrize(
@@ -207,11 +199,9 @@ def test_a_receiver_that_speaks_while_data_flows_is_an_error(answer: bytes) -> N
 def test_any_answer_is_taken_or_the_documented_error(chunks: list[bytes]) -> None:
     writer = Writer()
     writer.start()
-    try:
+    with contextlib.suppress(ProtocolError):
         for chunk in chunks:
-            writer.receive_data(chunk)
-    except ProtocolError as error:
-        assert str(error)
+            assert isinstance(writer.receive_data(chunk), bytes)
 
 
 # the receiving side

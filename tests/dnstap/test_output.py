@@ -17,7 +17,8 @@ from dnsproxy.dnstap import output as output_module
 from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.framestreams import control_frame, data_frame
 from dnsproxy.dnstap.output import Output, OutputOptions, SocketOutput
-from tests.dnstap.receiver import Receiver
+from tests.dnstap.receiver import Receiver, unix_listener
+from tests.dnstap.waiting import until
 
 TCP = Destination("tcp", host="127.0.0.1")
 NO_TLS = TlsOptions()
@@ -53,13 +54,9 @@ def offer(output: Output, count: int, start: int = 0) -> list[bytes]:
     return payloads
 
 
-async def until_state(output: Output, *states: str) -> float:
+async def until_state(output: Output, state: str) -> float:
     """How long it took."""
-    began = trio.current_time()
-    with trio.fail_after(30):
-        while output.state not in states:
-            await trio.sleep(0.01)
-    return trio.current_time() - began
+    return await until(lambda: output.state == state)
 
 
 @trio_test
@@ -97,6 +94,26 @@ async def test_a_message_does_not_wait_long_for_others(unix: Destination, autoju
         offer(output, 1)
         await receiver.wait_for(1)
         assert trio.current_time() - began < 0.1
+
+
+@trio_test
+async def test_messages_may_come_from_outside_every_task(unix: Destination, autojump_clock: MockClock) -> None:
+    pending: list[bytes] = []
+
+    class Hook(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            while pending:
+                output.offer(pending.pop())
+                trio.lowlevel.current_trio_token().run_sync_soon(lambda: None)
+
+    hook = Hook()
+    async with Receiver(unix).listening() as receiver, running(unix) as output:
+        await until_state(output, "connected")
+        trio.lowlevel.add_instrument(hook)
+        for number in range(3):
+            pending.append(data_frame(b"%d" % number))
+            await receiver.wait_for(number + 1)
+        trio.lowlevel.remove_instrument(hook)
 
 
 @trio_test
@@ -164,29 +181,28 @@ async def test_a_stalled_collector_stays_connected_and_gets_the_rest_when_it_rea
 async def test_through_kills_under_load_the_books_balance_and_a_partly_written_frame_is_sent_again(
     unix: Destination, autojump_clock: MockClock
 ) -> None:
-    received, receivers = 0, []
+    sizes = [random.Random(number).randrange(1, 5000) for number in range(400)]
+    receivers = []
     async with running(unix) as output:
-        for round in range(5):
+        for number in range(5):
             receiver = Receiver(unix)
             async with receiver.listening():
                 await until_state(output, "connected")
                 receiver.reading = trio.Event()
-                for number in range(400):
-                    output.offer(data_frame(bytes(random.Random(number).randrange(1, 5000))))
+                for size in sizes:
+                    output.offer(data_frame(bytes(size)))
                     check_books(output)
                 await trio.sleep(0.2)
                 check_books(output)
                 assert output.tap_status()["queued"] > 0, "the kernel's buffers hold less"
-                if round < 4:
+                if number < 4:
                     receiver.reading.set()
                     await receiver.wait_for(1)
             receivers.append(receiver)
             check_books(output)
         async with Receiver(unix).listening() as last:
             await until_state(output, "connected")
-            with trio.fail_after(30):
-                while output.tap_status()["queued"]:
-                    await trio.sleep(0.1)
+            await until(lambda: output.tap_status()["queued"] == 0)
     receivers.append(last)
     received = sum(len(receiver.frames) for receiver in receivers)
     status = output.tap_status()
@@ -228,11 +244,8 @@ async def test_a_peer_that_speaks_something_else_is_an_error_in_the_status(
             await stream.send_all(answer)
         await stream.aclose()
 
-    listening = trio.socket.socket(socket.AF_UNIX)
-    await listening.bind(unix.path)
-    listening.listen()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, answer_wrongly, [trio.SocketListener(listening)])
+        nursery.start_soon(trio.serve_listeners, answer_wrongly, [unix_listener(unix.path)])
         async with running(unix) as output:
             await until_state(output, "down")
             assert output.tap_status()["last_error"] == error
@@ -392,7 +405,11 @@ def tls_to(receiver: Receiver, host: str = "127.0.0.1") -> Destination:
 
 @pytest.mark.parametrize(
     ("certified", "host", "server_name"),
-    [("127.0.0.1", "127.0.0.1", None), ("localhost", "localhost", None), ("tap.example.org", "127.0.0.1", "tap.example.org")],
+    [
+        ("127.0.0.1", "127.0.0.1", None),
+        ("localhost", "localhost", None),
+        ("tap.example.org", "127.0.0.1", "tap.example.org"),
+    ],
 )
 @trio_test
 async def test_a_verified_collector_gets_everything_over_tls(
@@ -410,7 +427,10 @@ async def test_a_verified_collector_gets_everything_over_tls(
 
 @pytest.mark.parametrize(
     ("certified", "trusted", "error"),
-    [("other.example.org", True, "IP address mismatch"), ("127.0.0.1", False, "unable to get local issuer certificate")],
+    [
+        ("other.example.org", True, "IP address mismatch"),
+        ("127.0.0.1", False, "unable to get local issuer certificate"),
+    ],
 )
 @trio_test
 async def test_a_collector_that_cannot_be_verified_gets_nothing(
@@ -428,10 +448,12 @@ async def test_a_collector_that_cannot_be_verified_gets_nothing(
 async def test_skip_verify_takes_any_certificate_and_warns(
     authority: trustme.CA, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Receiver(TCP, server_context(authority, "other.example.org")).listening() as receiver:
+    context = server_context(authority, "other.example.org")
+    async with Receiver(TCP, context).listening() as receiver:
         async with running(tls_to(receiver), TlsOptions(skip_verify=True)) as output:
             offer(output, 1)
             await receiver.wait_for(1)
+        assert receiver.stops == 1
     assert "tap tap does not verify its collector: skip_verify is on" in caplog.messages
 
 

@@ -5,6 +5,8 @@ import pytest
 from dnsproxy.dnstap import dnstap_pb2, schema
 from dnsproxy.dnstap.schema import ALL_TYPES, MessageType, select_types
 
+MNEMONICS = "AQ AR RQ RR CQ CR FQ FR SQ SR TQ TR UQ UR"
+
 
 @pytest.mark.parametrize(
     ("ours", "published"),
@@ -22,7 +24,7 @@ def test_our_words_and_numbers_are_those_of_the_published_schema(ours: object, p
 
 
 def test_mnemonics_are_those_that_the_dnstap_program_prints() -> None:
-    assert [type.mnemonic for type in MessageType] == "AQ AR RQ RR CQ CR FQ FR SQ SR TQ TR UQ UR".split()
+    assert [type.mnemonic for type in MessageType] == MNEMONICS.split()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from dnsproxy.dnstap import dnstap_pb2
 from dnsproxy.dnstap.events import Event, Route
 from dnsproxy.dnstap.schema import MessageType
 from dnsproxy.dnstap.sink import FrameForm, Sink, make_sinks
-from dnsproxy.message import Endpoint, Query, shape_of
+from dnsproxy.message import Endpoint, Query
+from dnsproxy.shape import shape_of
 from dnsproxy.template import compile_template
 
 ROUTE = Route.of("UDP", Address.of("192.0.2.7", 40212), Address.of("192.0.2.53", 53))

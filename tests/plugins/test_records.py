@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from dnsproxy.address import Address
 from dnsproxy.config import OptionError, OptionErrors
 from dnsproxy.convert import read_table
-from dnsproxy.message import Endpoint, Query, Response, shape_of
+from dnsproxy.message import Endpoint, Query, Response
+from dnsproxy.shape import shape_of
 from dnsproxy.wire import name_from_text, name_to_text
 
 ZONE = "example.org."

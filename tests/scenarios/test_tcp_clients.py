@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -164,24 +165,45 @@ def test_streams_that_are_no_dns_harm_nobody_else(proxy: Proxy, stream: bytes) -
 def test_one_client_may_have_only_so_many_connections(
     start_proxy: StartProxy, second_upstream: HostileUpstream
 ) -> None:
-    proxy = start_proxy(limits(tcp_connections_per_client=3, tcp_connections=5) + forward(second_upstream))
-    with TcpClient(proxy.port) as one, TcpClient(proxy.port) as two, TcpClient(proxy.port) as three:
-        for client in (one, two, three):
-            client.send(wire.query("www.example.org"))
-            client.receive()
-        assert refused_or_closed(proxy.port, "127.0.0.1")
-        assert not refused_or_closed(proxy.port, "127.0.0.2")
-        with TcpClient(proxy.port, source="127.0.0.3") as four, TcpClient(proxy.port, source="127.0.0.3") as five:
-            for client in (four, five):
-                client.send(wire.query("www.example.org"))
-                client.receive()
-            assert refused_or_closed(proxy.port, "127.0.0.4")
-    wait_until(lambda: not refused_or_closed(proxy.port, "127.0.0.1"), "the places are free again")
+    proxy = start_proxy(limits(tcp_connections_per_client=3) + forward(second_upstream))
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(admitted(proxy.port, "127.0.0.1"))
+        assert is_turned_away(proxy.port, "127.0.0.1")
+        assert not is_turned_away(proxy.port, "127.0.0.2")
+    admitted(proxy.port, "127.0.0.1").socket.close()
 
 
-def refused_or_closed(port: int, source: str) -> bool:
+def test_all_clients_together_may_have_only_so_many_connections(
+    start_proxy: StartProxy, second_upstream: HostileUpstream
+) -> None:
+    proxy = start_proxy(limits(tcp_connections=4) + forward(second_upstream))
+    with ExitStack() as stack:
+        for number in range(4):
+            stack.enter_context(admitted(proxy.port, f"127.0.0.{number + 1}"))
+        assert is_turned_away(proxy.port, "127.0.0.9")
+    admitted(proxy.port, "127.0.0.9").socket.close()
+
+
+def is_turned_away(port: int, source: str) -> bool:
     try:
         exchange_tcp(wire.query("www.example.org"), port, source=source)
     except (EOFError, ConnectionError):
         return True
     return False
+
+
+def admitted(port: int, source: str) -> TcpClient:
+    """A connection that is served; tried again while the proxy has yet to notice that others have left."""
+    end = time.monotonic() + 3
+    while True:
+        client = TcpClient(port, source=source)
+        try:
+            client.send(wire.query("www.example.org"))
+            client.receive()
+        except (EOFError, ConnectionError):
+            client.socket.close()
+            assert time.monotonic() < end, "never admitted"
+            time.sleep(0.02)
+        else:
+            return client
