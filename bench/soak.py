@@ -259,9 +259,10 @@ def soak(minutes: float, rate: int, folder: Path) -> list[Check]:
         ]
         steady = stack.enter_context(Collector(unix_address(folder, "steady.sock"), keeps=False))
         killed = stack.enter_context(Collector(unix_address(folder, "killed.sock"), keeps=False))
+        absent = tcp_address()
         taps = "".join(
-            dnstap(to=to, name=name, queue=50_000, extra="{name} {rcode} {/forward/outcome}")
-            for name, to in (("steady", steady), ("killed", killed), ("absent", tcp_address()))
+            dnstap(to=to, name=name, queue=queue, extra="{name} {rcode} {/forward/outcome}")
+            for name, to, queue in (("steady", steady, 50_000), ("killed", killed, 50_000), ("absent", absent, 500))
         )
         body = taps + forward(*upstreams, timeout="400ms", deadline="2s", failover=["SERVFAIL"])
         proxy = stack.enter_context(Proxy(folder, body))

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from dnsproxy.errors import REFUSED
 from dnsproxy.plugin import Handler, Observer, Plugin
-from dnsproxy.wire import is_below
+from dnsproxy.wire import is_below, label_count
 
 if TYPE_CHECKING:
     import ipaddress
     from types import TracebackType
 
     from dnsproxy.config import ServerConfig
-    from dnsproxy.leases import Holder
     from dnsproxy.message import Query, Response
 
 log = logging.getLogger("dnsproxy")
@@ -37,7 +36,6 @@ class Chain:
         self.zones: tuple[bytes, ...] = config.zones
         self.allow: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = config.allow
         self.listen = config.listen
-        self.holder: Holder | None = None
         self.plugins = [_build(entry) for entry in config.plugins]
         self.handler: Handler = _link(self.plugins)
         observers = [plugin for plugin in self.plugins if isinstance(plugin, Observer)]
@@ -111,7 +109,7 @@ class Router:
 
     def __init__(self, chains: Sequence[Chain]) -> None:
         pairs = [(zone, chain) for chain in chains for zone in chain.zones]
-        self.by_zone = sorted(pairs, key=lambda pair: (len(pair[0]) > 1, pair[0].count(0), len(pair[0])), reverse=True)
+        self.by_zone = sorted(pairs, key=lambda pair: label_count(pair[0]), reverse=True)
         self.fallback = self.by_zone[-1][1]  # for queries without a readable name, and to say REFUSED
         alone = len(self.by_zone) == 1 and self.by_zone[0][0] == b"\0"
         self.nobody = self.fallback.refusing()

@@ -10,14 +10,12 @@ import platform
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 import dnsproxy
 
 MAX_PORT = 65535
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
-NO_RELOAD = b"dnsproxy: SIGHUP: reload is not available yet in this version; restart to change the configuration\n"
 NO_TAP = "dnsproxy: tap: the receiving side of dnstap is not available yet in this version"
 
 
@@ -89,7 +87,7 @@ def _port_pair(text: str) -> dict[int, int]:
 def _run(file: str, check: bool, ports: dict[int, int]) -> int:
     from dnsproxy import config  # here, as the imports below: each command loads what it needs
 
-    signal.signal(signal.SIGHUP, _refuse_reload)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server can reload
     try:
         configuration = config.load(file, ports)
     except config.ConfigErrors as exc:
@@ -102,11 +100,7 @@ def _run(file: str, check: bool, ports: dict[int, int]) -> int:
     from dnsproxy import server
 
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    return server.run(configuration)
-
-
-def _refuse_reload(_number: int, _frame: FrameType | None) -> None:
-    os.write(2, NO_RELOAD)  # not logging: a handler may interrupt it half-way through a line
+    return server.run(configuration, lambda: config.load(file, ports))
 
 
 def _tap(_arguments: Sequence[str]) -> int:

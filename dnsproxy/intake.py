@@ -102,9 +102,7 @@ class Intake:
     def __init__(self, flights: Flights, limits: Limits) -> None:
         self.flights = flights
         self.ready = flights.ready
-        self.limits = limits
-        self.queries_limit = limits.queries
-        self.client_limit = limits.queries_per_client
+        self.limit(limits)
         self.in_flight = 0
         self.clients: dict[bytes, Client] = {}
         self.connections = 0
@@ -112,6 +110,18 @@ class Intake:
         self.failures = 0
         self.refusals_left = REFUSALS_PER_S
         self.refusals_at = 0.0
+
+    def limit(self, limits: Limits) -> None:
+        """Work within these limits from now on."""
+        self.limits = limits
+        self.queries_limit = limits.queries
+        self.client_limit = limits.queries_per_client
+
+    def forget_chains(self) -> None:
+        """The chains are others now: who may ask them is looked up again."""
+        for client in self.clients.values():
+            client.admitted = None
+            client.cleared.clear()
 
     def client_of(self, sockaddr: bytes) -> Client:
         """What is known of the client at a raw sockaddr."""

@@ -1,48 +1,53 @@
-"""The process: binds, builds the chains, serves until it is told to stop, and ends in good order."""
+"""The process: binds, puts a configuration in service, replaces it on SIGHUP, and ends in good order."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import trio
-import trio.lowlevel
 
 import dnsproxy
 from dnsproxy import admin
-from dnsproxy.chain import Chain, Router
-from dnsproxy.config import Configuration
+from dnsproxy.config import AdminSocket, ConfigErrors, Configuration
 from dnsproxy.datagram import make_receiver, make_sender
 from dnsproxy.driver import make_driver
 from dnsproxy.flight import Flights
+from dnsproxy.generation import Generation
 from dnsproxy.intake import Intake
-from dnsproxy.leases import Holder, Leases
+from dnsproxy.leases import Leases
 from dnsproxy.listeners.tcp import TcpListener
 from dnsproxy.listeners.udp import UdpListener, WildcardUdpListener
-from dnsproxy.plugin import Plugin
-from dnsproxy.sockets import Bound, StartError, bind_all, close_all
-from dnsproxy.status import added, snapshot
+from dnsproxy.sockets import Place, Sockets, StartError, bind_all, close_all, places
+from dnsproxy.status import snapshot
 
 log = logging.getLogger("dnsproxy")
 
 SETTLED_EVERY_S = 0.005  # how often the end of the last query is looked for when stopping
+GC_ALLOCATIONS = 10_000  # objects between looks at the youngest generation: queries free themselves, without cycles
+
+Load = Callable[[], Configuration]
 
 
-def run(configuration: Configuration) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status. What keeps it from starting is one line on standard error."""
+def run(configuration: Configuration, load: Load | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. What keeps it from starting is one line on standard error.
+
+    `load` reads the file again on SIGHUP.
+    """
     _raise_descriptor_limit()
+    server = Server(configuration, load)
     try:
-        bound = bind_all(address for server in configuration.servers for address in server.listen)
+        server.bind()
+        trio.run(server.serve)
     except StartError as exc:
         _complain(exc)
         return 1
-    try:
-        trio.run(Server(configuration, bound).serve)
     except BaseExceptionGroup as group:
         known, others = group.split((StartError, admin.AdminError))
         if others is not None:
@@ -51,7 +56,7 @@ def run(configuration: Configuration) -> int:
             _complain(error)
         return 1
     finally:
-        close_all(bound)
+        close_all(server.sockets)
     return 0
 
 
@@ -79,9 +84,9 @@ class Server:
 
     version = dnsproxy.__version__
 
-    def __init__(self, configuration: Configuration, bound: list[Bound]) -> None:
+    def __init__(self, configuration: Configuration, load: Load | None = None) -> None:
         self.configuration = configuration
-        self.bound = bound
+        self.load = load
         self.started = time.monotonic()
         limits = configuration.limits
         self.flights = Flights(limits.run_tasks)
@@ -89,112 +94,179 @@ class Server:
         self.leases = Leases(limits.stop)
         self.receiver = make_receiver()
         self.sender = make_sender()
+        self.sockets: Sockets = {}
         self.driver: Any = None
-        self.chains: list[Chain] = []
-        self.udp: list[UdpListener] = []
-        self.tcp: list[TcpListener] = []
+        self.nursery: trio.Nursery | None = None
+        self.generation: Generation | None = None
+        self.udp: dict[Place, UdpListener] = {}
+        self.tcp: dict[Place, TcpListener] = {}
+        self.admin_scope = trio.CancelScope()
+
+    def bind(self) -> None:
+        """Open every listening socket, before anything else; StartError when one cannot be had."""
+        self.sockets = bind_all(places(address for server in self.configuration.servers for address in server.listen))
 
     async def serve(self) -> None:
-        """Start everything, wait for a signal, end everything."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        """Start everything, wait for signals, end everything."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 await self.start(nursery)
-                log.info("ready: listening on %s", ", ".join(self._urls()))
-                async for _ in signals:
-                    break
+                async for number in signals:
+                    if number != signal.SIGHUP:
+                        break
+                    await self.reload()
                 await self.stop()
                 nursery.cancel_scope.cancel()
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Build the chains and let queries in; StartError says what is in the way."""
+        """Put the configuration in service; StartError says what is in the way."""
+        self.nursery = self.flights.nursery = nursery
         self.driver = make_driver(self.flights)
-        self.flights.nursery = nursery
-        self.chains = [_build(server) for server in self.configuration.servers]
-        for chain in self.chains:
-            self._bind(chain)
+        generation = self.generation = Generation(self.configuration, self)
         await nursery.start(self.driver.run)
         await self.leases.start(nursery)
-        for chain in self.chains:
-            for plugin in chain.plugins:
-                if type(plugin).run is not Plugin.run:
-                    await nursery.start(plugin.run)
-        for bound in self.bound:
-            await self._listen(bound, nursery)
-        if self.configuration.admin is not None:
-            socket_path = self.configuration.admin
-            await nursery.start(self._serve_admin, socket_path.path, socket_path.required)
-        self._describe()
+        await nursery.start(generation.run)
+        for place in self.sockets:
+            await self._listen(place, generation)
+        await self._open_admin(self.configuration.admin)
+        generation.describe()
+        gc.collect()
+        gc.freeze()  # what exists now stays: no collection need look at it again
+        gc.set_threshold(GC_ALLOCATIONS)
+        log.info("ready: listening on %s", ", ".join(self._urls()))
 
-    async def _serve_admin(self, path: str, required: bool, *, task_status: trio.TaskStatus[None]) -> None:
-        await admin.serve(path, self.snapshot, required=required, task_status=task_status)
+    async def _open_admin(self, wanted: AdminSocket | None) -> None:
+        assert self.nursery is not None
+        if wanted is not None:
+            self.admin_scope = trio.CancelScope()
+            await self.nursery.start(self._serve_admin, wanted, self.admin_scope)
 
-    def _bind(self, chain: Chain) -> None:
-        chain.holder = Holder(self, self.leases)
-        self.flights.timers.fifo(chain.deadline_s)
-        for plugin in chain.plugins:
-            try:
-                plugin.bind(chain.plugins, chain.holder)
-            except Exception as exc:
-                raise _unable(plugin.name, exc) from exc
+    async def _serve_admin(
+        self, wanted: AdminSocket, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with scope:
+            await admin.serve(wanted.path, self.snapshot, required=wanted.required, task_status=task_status)
 
-    async def _listen(self, bound: Bound, nursery: trio.Nursery) -> None:
-        router = Router([chain for chain in self.chains if bound.address in chain.listen])
-        for scheme, sock in bound.sockets.items():
-            if scheme == "tcp":
-                listener = TcpListener(sock, router, self.intake)
-                self.tcp.append(listener)
-                await nursery.start(listener.run)
-            else:
-                kind = WildcardUdpListener if bound.address.is_wildcard else UdpListener
-                pump = kind(sock, router, self.intake, self.driver, self.receiver, self.sender)
-                self.udp.append(pump)
-                self.driver.add(pump)
+    async def _listen(self, place: Place, generation: Generation) -> None:
+        """Let queries in on a bound socket."""
+        assert self.nursery is not None
+        sock = self.sockets[place]
+        router = generation.router(place)
+        if place.scheme == "tcp":
+            listener = self.tcp[place] = TcpListener(sock, router, self.intake)
+            await self.nursery.start(listener.run)
+        else:
+            kind = WildcardUdpListener if place.is_wildcard else UdpListener
+            pump = self.udp[place] = kind(sock, router, self.intake, self.driver, self.receiver, self.sender)
+            self.driver.add(pump)
 
     def _urls(self) -> list[str]:
-        return [*(listener.url for listener in self.udp), *(listener.url for listener in self.tcp)]
+        return [*(pump.url for pump in self.udp.values()), *(listener.url for listener in self.tcp.values())]
 
-    def _describe(self) -> None:
-        for chain in self.chains:
-            for plugin in chain.plugins:
-                for line in plugin.describe():
-                    log.info("%s: %s", plugin.name, line)
+    # reload
+
+    async def reload(self) -> None:
+        """Read the file again and put what it says in service; whatever is wrong with it changes nothing."""
+        if self.load is None:
+            return
+        try:
+            configuration = self.load()
+            await self._replace(configuration)
+        except (ConfigErrors, StartError) as exc:
+            for line in str(exc).splitlines():
+                log.error("%s", line)
+            log.error("reload: nothing changed")
+            return
+        log.info("reload: done, listening on %s", ", ".join(self._urls()))
+
+    async def _replace(self, configuration: Configuration) -> None:
+        assert self.nursery is not None
+        assert self.generation is not None
+        wanted = places(address for server in configuration.servers for address in server.listen)
+        added = bind_all([place for place in wanted if place not in self.sockets], self.sockets)
+        try:
+            generation = Generation(configuration, self)
+        except StartError:
+            close_all(added)
+            raise
+        await self.nursery.start(generation.run)
+        self.sockets |= added
+        old, self.generation = self.generation, generation
+        self._route(generation, wanted)
+        for place in added:
+            await self._listen(place, generation)
+        for place in [place for place in self.sockets if place not in wanted]:
+            self._stop_listening(place)
+        await self._apply(configuration)
+        self.nursery.start_soon(old.retire)
+
+    def _route(self, generation: Generation, wanted: list[Place]) -> None:
+        """From now on queries go to the new chains; what a listener that goes still gets is the old ones'."""
+        listeners: dict[Place, UdpListener | TcpListener] = {**self.udp, **self.tcp}
+        for place in wanted:
+            if place in listeners:
+                listeners[place].router = generation.router(place)
+        self.intake.forget_chains()
+
+    def _stop_listening(self, place: Place) -> None:
+        if place in self.udp:
+            self.flights.submit(self._last_read, self.udp.pop(place), self.sockets.pop(place))
+        elif place in self.tcp:
+            self.tcp.pop(place).stop()
+            self.sockets.pop(place).close()
+
+    async def _apply(self, configuration: Configuration) -> None:
+        """What is the process's own: limits, admin socket."""
+        limits = configuration.limits
+        self.intake.limit(limits)
+        self.flights.run_tasks = limits.run_tasks
+        self.leases.drain_s = limits.stop
+        for listener in self.tcp.values():
+            listener.limit(limits)
+        before, self.configuration = self.configuration.admin, configuration
+        if configuration.admin != before:
+            self.admin_scope.cancel()
+            try:
+                await self._open_admin(configuration.admin)
+            except admin.AdminError as exc:
+                log.error("reload: %s", exc)
+
+    # the end
 
     async def stop(self) -> None:
         """Let no query in, answer those in flight, drain what is leased: each within the limit `stop`."""
-        for pump in self.udp:
-            self.flights.submit(self._last_read, pump)
-        for listener in self.tcp:
+        for pump in self.udp.values():
+            self.flights.submit(self._last_read, pump, None)
+        for listener in self.tcp.values():
             listener.stop()
         for _ in range(int(self.configuration.limits.stop / SETTLED_EVERY_S) + 1):
             await trio.sleep(SETTLED_EVERY_S)
-            if not (self.intake.in_flight or any(listener.connections for listener in self.tcp)):
+            if not (self.intake.in_flight or any(listener.connections for listener in self.tcp.values())):
                 break
         await trio.lowlevel.checkpoint()
         await self.leases.end()
 
-    def _last_read(self, pump: UdpListener) -> None:
+    def _last_read(self, pump: UdpListener, close: Any) -> None:
         """Take what has come in before the end, then no more."""
         pump.on_readable()
         self.driver.remove(pump)
-
-    def _taps(self) -> list[dict[str, Any]]:
-        return [thing.tap_status() for thing in self.leases.things() if hasattr(thing, "tap_status")]
+        if close is not None:
+            self.flights.flush()
+            close.close()
 
     def snapshot(self) -> dict[str, Any]:
         """What `dnsproxy status` shows."""
-        plugins: dict[str, dict[str, Any]] = {}
-        for chain in self.chains:
-            for plugin in chain.plugins:
-                counters = plugin.status()
-                if counters is not None:
-                    plugins[plugin.name] = added(plugins.get(plugin.name, {}), counters)
+        leased = list(self.leases.things())
         status = snapshot(
             started=self.started,
             workers=self.configuration.workers,
-            listeners=[*(listener.status() for listener in self.udp), *(listener.status() for listener in self.tcp)],
-            taps=self._taps(),
-            upstreams=[thing.upstream_status() for thing in self.leases.things() if hasattr(thing, "upstream_status")],
-            plugins=plugins,
+            listeners=[
+                *(pump.status() for pump in self.udp.values()),
+                *(listener.status() for listener in self.tcp.values()),
+            ],
+            taps=[thing.tap_status() for thing in leased if hasattr(thing, "tap_status")],
+            upstreams=[thing.upstream_status() for thing in leased if hasattr(thing, "upstream_status")],
+            plugins=self.generation.status() if self.generation is not None else {},
         )
         status["limits"] = {
             "in_flight": self.intake.in_flight,
@@ -204,15 +276,3 @@ class Server:
         }
         status["failures"] = self.intake.failures
         return status
-
-
-def _build(config: Any) -> Chain:
-    try:
-        return Chain(config)
-    except Exception as exc:
-        raise _unable("chain", exc) from exc
-
-
-def _unable(name: str, error: Exception) -> StartError:
-    log.debug("plugin %s cannot start", name, exc_info=error)
-    return StartError(f"plugin {name} cannot start: {error}")

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dnsproxy.listen_address import ListenAddress, host_port
 from dnsproxy.listeners.tcp import bind_tcp
@@ -17,40 +17,63 @@ log = logging.getLogger("dnsproxy")
 
 PORT_TRIES = 20  # for port 0: both protocols must get the same one
 NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound to
+BINDERS = {"udp": bind_udp, "tcp": bind_tcp}
 
 
 class StartError(Exception):
     """The proxy cannot start; the text is one line that says why."""
 
 
-@dataclass
-class Bound:
-    """The sockets of one listening address, by scheme."""
+class Place(NamedTuple):
+    """Where one socket listens, as configured."""
 
-    address: ListenAddress
-    sockets: dict[str, socket.socket]
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether queries to every address of the machine arrive here."""
+        return self.host in WILDCARDS
+
+    def serves(self, address: ListenAddress) -> bool:
+        """Whether this is one of the sockets of a configured address."""
+        return self.scheme in address.schemes and (self.host, self.port) == (address.host, address.port)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{host_port(self.host, self.port)}"
 
 
-def bind_all(addresses: Iterable[ListenAddress]) -> list[Bound]:
-    """Bind every address; StartError, and nothing stays open, when one cannot be.
+Sockets = dict[Place, socket.socket]
+
+
+def places(addresses: Iterable[ListenAddress]) -> list[Place]:
+    """The sockets that the addresses take, each once; TCP before UDP, which must get the same port when it is 0."""
+    found = [Place(scheme, address.host, address.port) for address in addresses for scheme in address.schemes]
+    return sorted(dict.fromkeys(found), key=lambda place: place.scheme)
+
+
+def bind_all(wanted: Iterable[Place], present: Iterable[Place] = ()) -> Sockets:
+    """Bind every place; StartError, and nothing stays open, when one cannot be. `present` ones are bound already.
 
     Where the machine has no IPv6, its loopback and wildcard addresses are passed over with a warning, as long as
     something else is left to listen on.
     """
-    wanted = list(dict.fromkeys(addresses))
-    v4_ports = {address.port for address in wanted if address.family == socket.AF_INET}
-    bound: list[Bound] = []
+    wanted = list(wanted)
+    v4_ports = {place.port for place in (*wanted, *present) if ":" not in place.host}
+    bound: Sockets = {}
     skipped = None
     try:
-        for address in wanted:
+        for place in wanted:
             try:
-                bound.append(_bind(address, v6only=address.port in v4_ports or address.port == 0))
+                _bind(place, bound, v6only=place.port in v4_ports)
             except OSError as exc:
-                if not (exc.errno in NO_IPV6 and address.host in ("::1", "::")):
-                    raise StartError(_why(address, exc)) from exc
-                log.warning("no IPv6 on this machine: not listening on %s", address)
-                skipped = StartError(_why(address, exc))
-        if not bound and skipped is not None:
+                if not (exc.errno in NO_IPV6 and place.host in ("::1", "::")):
+                    raise StartError(_why(place, exc)) from exc
+                log.warning("no IPv6 on this machine: not listening on %s", place)
+                skipped = StartError(_why(place, exc))
+        if not (bound or tuple(present)) and skipped is not None:
             raise skipped
     except StartError:
         close_all(bound)
@@ -58,52 +81,36 @@ def bind_all(addresses: Iterable[ListenAddress]) -> list[Bound]:
     return bound
 
 
-def close_all(bound: Iterable[Bound]) -> None:
+def close_all(bound: Sockets) -> None:
     """Close every socket."""
-    for each in bound:
-        for sock in each.sockets.values():
-            sock.close()
+    for sock in bound.values():
+        sock.close()
 
 
-def _bind(address: ListenAddress, v6only: bool) -> Bound:
-    if address.port == 0 and len(address.schemes) > 1:
-        return _bind_same_port(address, v6only)
-    return Bound(address, _sockets(address, address.port, v6only))
+def _bind(place: Place, bound: Sockets, v6only: bool) -> None:
+    if place.port == 0 and place.scheme == "udp" and (tcp := place._replace(scheme="tcp")) in bound:
+        _bind_same_port(place, tcp, bound, v6only)
+    else:
+        bound[place] = BINDERS[place.scheme](place.host, place.port, v6only)
 
 
-def _bind_same_port(address: ListenAddress, v6only: bool) -> Bound:
-    """Port 0 for UDP and TCP: whatever TCP gets, UDP must get too."""
-    for attempt in range(PORT_TRIES):
-        tcp = bind_tcp(address.host, 0, v6only)
+def _bind_same_port(udp: Place, tcp: Place, bound: Sockets, v6only: bool) -> None:
+    """Port 0 for UDP and TCP: whatever TCP got, UDP must get too."""
+    for left in reversed(range(PORT_TRIES)):
         try:
-            udp = bind_udp(address.host, tcp.getsockname()[1], v6only)
+            bound[udp] = bind_udp(udp.host, bound[tcp].getsockname()[1], v6only)
         except OSError as exc:
-            tcp.close()
-            if exc.errno != errno.EADDRINUSE or attempt == PORT_TRIES - 1:
+            if exc.errno != errno.EADDRINUSE or not left:
                 raise
-            continue
-        return Bound(address, {"udp": udp, "tcp": tcp})
-    raise AssertionError("the last attempt returns or raises")
+            bound.pop(tcp).close()
+            bound[tcp] = bind_tcp(tcp.host, 0, v6only)
+        else:
+            return
 
 
-def _sockets(address: ListenAddress, port: int, v6only: bool) -> dict[str, socket.socket]:
-    binders = {"udp": bind_udp, "tcp": bind_tcp}
-    sockets: dict[str, socket.socket] = {}
-    try:
-        for scheme in address.schemes:
-            sockets[scheme] = binders[scheme](address.host, port, v6only)
-    except OSError as exc:
-        for sock in sockets.values():
-            sock.close()
-        exc.filename = scheme
-        raise
-    return sockets
-
-
-def _why(address: ListenAddress, error: OSError) -> str:
-    scheme = error.filename or address.schemes[0]
+def _why(place: Place, error: OSError) -> str:
     reason = os.strerror(error.errno) if error.errno else str(error)
     hint = ""
     if error.errno == errno.EACCES:
         hint = "; ports below 1024 take root, CAP_NET_BIND_SERVICE or a socket from systemd"
-    return f"cannot listen on {scheme}://{host_port(address.host, address.port)}: {reason}{hint}"
+    return f"cannot listen on {place}: {reason}{hint}"

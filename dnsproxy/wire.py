@@ -275,6 +275,15 @@ def _unescape(octets: object) -> int:
     return int(digits)
 
 
+def label_count(name: bytes) -> int:
+    """Labels of an uncompressed wire name, the root's not counted."""
+    count = at = 0
+    while name[at]:
+        at += name[at] + 1
+        count += 1
+    return count
+
+
 def is_below(folded: bytes, zone: bytes) -> bool:
     """Whether a lower-cased wire name is `zone` or a name in it, by whole labels."""
     if not folded.endswith(zone):

@@ -27,6 +27,7 @@ class ControlType(IntEnum):
     FINISH = 5
 
 
+CONTROL_TYPES: Final = frozenset(int(type) for type in ControlType)
 MOST_CONTENT_TYPES: Final = {ControlType.START: 1, ControlType.STOP: 0, ControlType.FINISH: 0}  # READY, ACCEPT: any
 
 
@@ -40,6 +41,16 @@ class Control:
 
     type: int
     content_types: tuple[bytes, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows the type."""
+        return self.type in CONTROL_TYPES
+
+    @property
+    def name(self) -> str:
+        """READY, ACCEPT, …; only of known types."""
+        return ControlType(self.type).name
 
     def matches(self, content_type: bytes) -> bool:
         """Whether that content type is among those named; naming none means any."""
@@ -80,12 +91,12 @@ def parse_control(payload: bytes) -> Control:
     if len(payload) < 4:
         raise ProtocolError("control frame without type")
     type = _LENGTH.unpack_from(payload)[0]
-    if type not in set(ControlType):
+    if type not in CONTROL_TYPES:
         return Control(type)
-    content_types = tuple(_content_types(payload))
-    if len(content_types) > MOST_CONTENT_TYPES.get(type, len(content_types)):
-        raise ProtocolError(f"{ControlType(type).name} with {len(content_types)} content types")
-    return Control(ControlType(type), content_types)
+    control = Control(type, tuple(_content_types(payload)))
+    if len(control.content_types) > MOST_CONTENT_TYPES.get(type, len(control.content_types)):
+        raise ProtocolError(f"{control.name} with {len(control.content_types)} content types")
+    return control
 
 
 def _content_types(payload: bytes) -> list[bytes]:
@@ -209,11 +220,11 @@ class State(Enum):
     CLOSED = "nothing more will come"
 
 
-_SENDER_HEARS = {
+_SENDER_HEARS: Final[dict[tuple[State, int], State]] = {
     (State.OFFERED, ControlType.ACCEPT): State.OPEN,
     (State.STOPPED, ControlType.FINISH): State.CLOSED,
 }
-_RECEIVER_HEARS = {
+_RECEIVER_HEARS: Final[dict[tuple[State, int], State]] = {
     (State.IDLE, ControlType.READY): State.ACCEPTED,
     (State.IDLE, ControlType.START): State.OPEN,
     (State.ACCEPTED, ControlType.START): State.OPEN,
@@ -259,11 +270,11 @@ class Writer:
     def _hear(self, frame: Frame) -> bytes:
         if not isinstance(frame, Control):
             raise ProtocolError(frame.reason if isinstance(frame, Damage) else "data from the receiver")
-        if not isinstance(frame.type, ControlType):
+        if not frame.is_known:
             return b""
         state = _SENDER_HEARS.get((self.state, frame.type))
         if state is None:
-            raise ProtocolError(f"{frame.type.name} when {self.state.value}")
+            raise ProtocolError(f"{frame.name} when {self.state.value}")
         if not frame.matches(self._content_type):
             raise ProtocolError(f"the receiver takes {_listed(frame.content_types)}")
         self.state = state
@@ -334,11 +345,11 @@ class Reader:
     def _hear(self, frame: Frame) -> list[ReaderEvent]:
         if not isinstance(frame, Control):
             return self._break(frame.reason if isinstance(frame, Damage) else f"data when {self.state.value}")
-        if not isinstance(frame.type, ControlType):
+        if not frame.is_known:
             return []
         state = _RECEIVER_HEARS.get((self.state, frame.type))
         if state is None:
-            return self._break(f"{frame.type.name} when {self.state.value}")
+            return self._break(f"{frame.name} when {self.state.value}")
         if not frame.matches(self._content_type):
             return self._break(f"the sender offers {_listed(frame.content_types)}")
         self.state = state

@@ -17,6 +17,7 @@ from dnsproxy.stream import MessageReader, framed
 
 if TYPE_CHECKING:
     from dnsproxy.chain import Router
+    from dnsproxy.config import Limits
     from dnsproxy.intake import Client, Intake
 
 log = logging.getLogger("dnsproxy")
@@ -190,9 +191,7 @@ class TcpListener:
         self.sock = sock
         self.router = router
         self.intake = intake
-        limits = intake.limits
-        self.idle_s = limits.tcp_idle
-        self.queries_limit = limits.tcp_queries
+        self.limit(intake.limits)
         self.address = Address(sockaddr_of(sock.getsockname()))
         self.url = f"tcp://{self.address}"
         self.queries = 0
@@ -218,6 +217,11 @@ class TcpListener:
                 await trio.sleep(ACCEPT_PAUSE_S)
                 continue
             nursery.start_soon(self._serve, accepted)
+
+    def limit(self, limits: Limits) -> None:
+        """Work within these limits from now on."""
+        self.idle_s = limits.tcp_idle
+        self.queries_limit = limits.tcp_queries
 
     def stop(self) -> None:
         """Accept and read no more; what has been asked is answered."""

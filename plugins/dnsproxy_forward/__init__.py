@@ -17,9 +17,9 @@ from dnsproxy.errors import QueryError
 from dnsproxy.message import Query, Response
 from dnsproxy.plugin import Plugin, Server, Stage, Tap
 from dnsproxy.upstream.upstream import Upstream
-from dnsproxy.wire import is_below, name_to_text
+from dnsproxy.wire import is_below, label_count, name_to_text
 from dnsproxy_forward.config import ForwardConfig
-from dnsproxy_forward.stanza import Stanza
+from dnsproxy_forward.stanza import Counters, Stanza
 from dnsproxy_forward.targets import DNS_PORT, Target, nameservers
 
 __all__ = ["Forward", "ForwardConfig"]
@@ -69,9 +69,10 @@ class Forward(Plugin):
         self.work = [Stanza(config, server.flights) for config in self.stanzas]
         for stanza in self.work:
             stanza.taps = taps
+            stanza.counters = server.lease(("forward counters", stanza.config), Counters)
             self._lease(stanza, {})
         pairs = [(zone, stanza) for stanza in self.work for zone in stanza.config.zones]
-        pairs.sort(key=lambda pair: (pair[0] != b"\0", _labels(pair[0])), reverse=True)
+        pairs.sort(key=lambda pair: label_count(pair[0]), reverse=True)
         self.by_zone = [(zone, (stanza, (zone, name_to_text(zone)))) for zone, stanza in pairs]
         alone = len(pairs) == 1 and pairs[0][0] == b"\0" and not pairs[0][1].config.excluded
         self.only = self.by_zone[0][1] if alone else None
@@ -163,8 +164,8 @@ class Forward(Plugin):
     def status(self) -> dict[str, object]:
         """Counters of all stanzas together."""
         return {
-            "refused_max_concurrent": sum(stanza.refused_max_concurrent for stanza in self.work),
-            "coalesced": sum(stanza.coalesced for stanza in self.work),
+            "refused_max_concurrent": sum(stanza.counters.refused_max_concurrent for stanza in self.work),
+            "coalesced": sum(stanza.counters.coalesced for stanza in self.work),
         }
 
     def describe(self) -> list[str]:
@@ -174,10 +175,6 @@ class Forward(Plugin):
 
 def _listed(things: Iterable[object]) -> str:
     return ", ".join(map(str, things))
-
-
-def _labels(zone: bytes) -> int:
-    return name_to_text(zone).count(".")
 
 
 def _next_attempt(query: Query) -> int:

@@ -33,6 +33,14 @@ Leaders = dict[object, list[Waiter] | None]  # followers by the question that is
 _OVER_LIMIT = Policy(type="forward", rule=b"max_concurrent")
 
 
+class Counters:
+    """What a stanza counts; outlives a reload that leaves the stanza as it was."""
+
+    def __init__(self) -> None:
+        self.refused_max_concurrent = 0
+        self.coalesced = 0
+
+
 class Stanza:
     """What one `[[forward]]` knows while it works. `zone` is the matched `from`, in wire form and as text."""
 
@@ -50,8 +58,7 @@ class Stanza:
         self.failover = frozenset(config.failover)
         self.max_concurrent = config.max_concurrent or 1 << 30
         self.in_flight = 0
-        self.refused_max_concurrent = 0
-        self.coalesced = 0
+        self.counters = Counters()
         self.leaders: tuple[Leaders, Leaders] = ({}, {})  # by UDP, by stream
 
     def use(self, upstreams: Sequence[Upstream]) -> None:
@@ -93,7 +100,7 @@ class Stanza:
         return first
 
     def _refuse(self, query: Query) -> Response:
-        self.refused_max_concurrent += 1
+        self.counters.refused_max_concurrent += 1
         response = query.respond(REFUSED, EDE_OTHER, "too many queries in flight")
         response.policy = _OVER_LIMIT
         return response
@@ -110,7 +117,7 @@ class Stanza:
         """Wait for the leader's answer; when it has none, somebody else leads, perhaps this query."""
         deadline = started + self.config.deadline
         self.in_flight += 1
-        self.coalesced += 1
+        self.counters.coalesced += 1
         try:
             while key in leaders:
                 waiter = Waiter()

@@ -18,8 +18,8 @@ from dnsproxy.dnstap.file_output import FileOutput
 from dnsproxy.dnstap.output import Output, SocketOutput
 from dnsproxy.dnstap.schema import ALL_TYPES, MessageType
 from dnsproxy.message import Endpoint, Policy, Query, Response
-from dnsproxy.shape import shape_of
 from dnsproxy.plugin import Observer, Server, Tap
+from dnsproxy.shape import shape_of
 
 T = TypeVar("T")
 QUERY = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\3www\7example\3org\0\0\1\0\1"

@@ -87,6 +87,13 @@ def test_timeouts_and_what_is_in_flight_are_counted(proxy: Proxy, upstream: Host
     assert (server["queries"], server["responses"], server["timeouts"], server["in_flight"]) == (2, 0, 2, 0)
 
 
+def test_the_round_trip_time_is_that_of_the_answers_from_the_first_on(proxy: Proxy, upstream: HostileUpstream) -> None:
+    upstream.on("slow", behaviours.delay(60))
+    exchange(wire.query("slow.example.org"), proxy.port)
+    (server,) = [one for one in proxy.status()["upstreams"] if one["queries"]]
+    assert 60 <= server["rtt_ms"] < 100
+
+
 def test_the_admin_socket_is_private(proxy: Proxy) -> None:
     assert stat.S_IMODE(proxy.admin.stat().st_mode) == 0o600
 
