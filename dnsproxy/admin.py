@@ -17,7 +17,7 @@ MAX_REQUEST = 4096  # octets; ours have about 25
 CONNECTION_S = 5.0  # for request and answer together
 MAX_CONNECTIONS = 32  # beyond it the oldest one is closed, so that a new one always gets its turn
 PROBE_S = 1.0  # a live but busy owner of the socket answers a connect long before
-OWNER_ONLY_UMASK = 0o177
+OWNER_ONLY = 0o600
 
 Snapshot = Callable[[], dict[str, Any]]
 log = logging.getLogger(__name__)
@@ -73,15 +73,13 @@ def open_listener(path: str) -> socket.socket:
     """
     _clear_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(OWNER_ONLY_UMASK)
     try:
+        os.fchmod(listening.fileno(), OWNER_ONLY)  # before it has a name; a umask would be every thread's
         listening.bind(path)
         listening.listen()
     except OSError:
         listening.close()
         raise
-    finally:
-        os.umask(before)
     return listening
 
 

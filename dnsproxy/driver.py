@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import select
 import time
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,9 +47,10 @@ class Driver(trio.abc.Instrument):
         self.token: Any = None
         self.nursery: trio.Nursery | None = None
         self.pumps: dict[int, Pump] = {}
-        self.scopes: dict[int, trio.CancelScope] = {}
+        self.scopes: dict[int, set[trio.CancelScope]] = {}  # of the tasks that wait for a descriptor
         self.timekeeper = trio.CancelScope()
         self.wakes_at = inf
+        self.scheduled = False  # whether a task has become runnable in this turn
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Flights that are still under way then are left to their owner."""
@@ -83,39 +85,52 @@ class Driver(trio.abc.Instrument):
 
     def remove(self, pump: Pump) -> None:
         """Serve it no more; to be called before it is closed."""
-        if self.pumps.pop(pump.fileno(), None) is not None:
-            self._unwatch(pump)
+        if self._serves(pump):
+            del self.pumps[pump.fileno()]
+            if self.nursery is not None:
+                self._unwatch(pump)
 
     def want_write(self, pump: Pump) -> None:
-        """Call `pump.on_writable()` once when the kernel takes more."""
-        assert self.nursery is not None
-        self.nursery.start_soon(self._wait_writable, pump)
-        self._wake()
+        """Call `pump.on_writable()` once when the kernel takes more, unless it is removed before."""
+        if self._serves(pump):
+            self._start_waiting(self._wait_writable, pump)
+
+    def _serves(self, pump: Pump) -> bool:
+        return self.pumps.get(pump.fileno()) is pump
 
     def _watch(self, pump: Pump) -> None:
+        self._start_waiting(self._wait_readable, pump)
+
+    def _start_waiting(self, wait: Callable[[Pump, trio.CancelScope], Awaitable[None]], pump: Pump) -> None:
         assert self.nursery is not None
-        scope = self.scopes[pump.fileno()] = trio.CancelScope()
-        self.nursery.start_soon(self._wait_readable, pump, scope)
+        scope = trio.CancelScope()
+        self.scopes.setdefault(pump.fileno(), set()).add(scope)
+        self.nursery.start_soon(wait, pump, scope)
 
     def _unwatch(self, pump: Pump) -> None:
-        scope = self.scopes.pop(pump.fileno(), None)
-        if scope is not None:
+        for scope in self.scopes.pop(pump.fileno(), ()):
             scope.cancel()
 
     async def _wait_readable(self, pump: Pump, scope: trio.CancelScope) -> None:
-        fd = pump.fileno()
         with scope:
-            while True:
-                await trio.lowlevel.wait_readable(fd)
+            while self._serves(pump):  # not when it was removed, and perhaps closed, before this task began
+                await trio.lowlevel.wait_readable(pump.fileno())
                 self.flights.submit(self._read, pump)
 
-    async def _wait_writable(self, pump: Pump) -> None:
-        await trio.lowlevel.wait_writable(pump.fileno())
-        self.flights.submit(pump.on_writable)
+    async def _wait_writable(self, pump: Pump, scope: trio.CancelScope) -> None:
+        with scope:
+            if self._serves(pump):
+                await trio.lowlevel.wait_writable(pump.fileno())
+                self.scopes[pump.fileno()].discard(scope)
+                self.flights.submit(self._write, pump)
 
     def _read(self, pump: Pump) -> None:
-        if self.pumps.get(pump.fileno()) is pump:
+        if self._serves(pump):
             pump.on_readable()
+
+    def _write(self, pump: Pump) -> None:
+        if self._serves(pump):
+            pump.on_writable()
 
     async def _keep_time(self) -> None:
         """Sleep until the next timer is due, so that trio does."""
@@ -131,23 +146,25 @@ class Driver(trio.abc.Instrument):
         """Trio is about to wait: do ours first. Never raises, or trio would drop this instrument."""
         try:
             self._turn(timeout)
-        except Exception:
+        except BaseException:  # whatever a plugin may raise: without this hook nothing would be served any more
             log.exception("the driver failed in this turn")
+            self._wake()  # the rest of the turn is done in the next one
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        """Trio says that a task has become runnable."""
+        self.scheduled = True
 
     def _turn(self, timeout: float) -> None:
         flights = self.flights
         flights.now = self.clock.current_time()
-        flights.drain()
-        flights.flush()
+        self.scheduled = False
+        flights.settle()
         soonest = flights.timers.soonest()
         if soonest < self.wakes_at:
             self.wakes_at = self.timekeeper.deadline = soonest
             self._wake()
-        elif timeout and self._tasks_are_ready():
+        elif timeout and self.scheduled:
             self._wake()
-
-    def _tasks_are_ready(self) -> bool:
-        return True if self.flights.nursery is None else bool(_run_queue())
 
     def _wake(self) -> None:
         """Trio has settled how long it will wait: make that wait return at once."""
@@ -159,12 +176,8 @@ def _nothing() -> None:
 
 
 def _runner() -> Any:
+    """What runs trio: its epoll and its queue of runnable tasks are private, tested against the pinned version."""
     return trio._core._run.GLOBAL_RUN_CONTEXT.runner
-
-
-def _run_queue() -> Any:
-    """Trio's queue of tasks that can run: private, tested against the pinned version."""
-    return _runner().runq
 
 
 class EpollDriver(Driver):
@@ -179,6 +192,8 @@ class EpollDriver(Driver):
         self.trio_fd = -1
         self.run_queue: Any = ()
         self.writers: set[int] = set()
+
+    task_scheduled = trio.abc.Instrument.task_scheduled  # the run queue says it without a call for each task
 
     def _start(self) -> None:
         runner = _runner()
@@ -195,8 +210,9 @@ class EpollDriver(Driver):
 
     def want_write(self, pump: Pump) -> None:
         """As Driver.want_write."""
-        self.writers.add(pump.fileno())
-        self.epoll.modify(pump.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        if self._serves(pump):
+            self.writers.add(pump.fileno())
+            self.epoll.modify(pump.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def _watch(self, pump: Pump) -> None:
         self.epoll.register(pump.fileno(), select.EPOLLIN)
@@ -210,8 +226,7 @@ class EpollDriver(Driver):
         now = flights.now = clock()
         leave_at = now + min(timeout, MAX_WAIT_S)
         for _ in range(TURNS):
-            flights.drain()
-            flights.flush()
+            flights.settle()
             if self.run_queue:
                 leave_at = now
             soonest = timers.soonest()
@@ -222,8 +237,7 @@ class EpollDriver(Driver):
                 timers.fire(now)
             if self._serve(events) or now >= leave_at:
                 break
-        flights.drain()
-        flights.flush()
+        flights.settle()
         if timeout:
             self._wake()
 

@@ -160,7 +160,7 @@ class Timers:
 
     def fire(self, now: float) -> None:
         """Expire what is due."""
-        for fifo in self.fifos.values():
+        for fifo in list(self.fifos.values()):  # an expiry may add one
             due = []
             for thing, when in fifo.items():
                 if when > now:
@@ -193,9 +193,15 @@ class Flight:
         raise NotImplementedError
 
     def expire(self) -> None:
-        """The query's deadline has passed."""
+        """The query's deadline has passed: the coroutine may still answer, but no longer wait."""
         self.timer = None
-        self.throw(DeadlineExceeded("no answer in time"))
+        error = DeadlineExceeded("no answer in time")
+        self.throw(error)
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            waiter.flight = None
+            waiter.cancel()
+            self.flights.end(self, error)
 
     def throw(self, error: BaseException) -> None:
         """Go on with `error` where the coroutine waits; what it waited for is cancelled."""
@@ -280,7 +286,7 @@ class Flights:
             waiter = flight.coroutine.send(None) if error is None else flight.coroutine.throw(error)
         except StopIteration as stop:
             flight.finish(stop.value, None)
-        except Exception as exc:
+        except BaseException as exc:  # SystemExit, too: nothing that a plugin raises ends the driver
             flight.finish(None, exc)
         else:
             if isinstance(waiter, Waiter) and waiter.flight is None and not waiter.done:
@@ -293,18 +299,26 @@ class Flights:
 
     def _refuse(self, flight: Flight, thing: object) -> None:
         """The coroutine awaits what only a trio task can wait for: end it there, with an error that says so."""
-        error = RuntimeError(
-            f"a query waits for {thing!r}, which only a trio task can do: use `await query.run(async_fn, *args)`"
-        )
+        why = "which only a trio task can do: use `await query.run(async_fn, *args)`"
+        if isinstance(thing, Waiter):
+            why = "for which another one waits already"
+        error = RuntimeError(f"a query waits for {thing!r}, {why}")
         try:
             flight.coroutine.throw(error)
         except StopIteration as stop:
             flight.finish(stop.value, None)
-        except Exception as exc:
+        except BaseException as exc:  # as in `step`
             flight.finish(None, exc)
         else:
+            self.end(flight, error)
+
+    def end(self, flight: Flight, error: BaseException) -> None:
+        """End a flight whose coroutine goes on waiting where it must not."""
+        try:
             flight.coroutine.close()
-            flight.finish(None, error)
+        except BaseException as exc:  # it waits even while it is closed: nothing more can be done
+            log.debug("%r does not end: %r", flight.coroutine, exc)
+        flight.finish(None, error)
 
     def drain(self) -> None:
         """Step every flight that can go on, and those that this makes ready."""
@@ -327,7 +341,7 @@ class Flights:
             if pending.error is not None:
                 raise pending.error
             answer = pending.conclude()
-        except Exception as exc:
+        except BaseException as exc:  # as in `step`
             flight.finish(None, exc)
             return
         if type(answer) is Response:
@@ -336,12 +350,28 @@ class Flights:
             flight.coroutine = answer
             self.step(flight)
 
+    def settle(self) -> None:
+        """Step and send until nothing is left to do now: a send that fails makes flights ready again."""
+        self.drain()
+        while self.touched or self.ready or self.arrivals:
+            self.flush()
+            self.drain()
+
     def flush(self) -> None:
         """Send what was queued on sockets and streams."""
         while self.touched:
             touched, self.touched[:] = list(self.touched), []
             for thing in touched:
                 thing.flush()
+
+    def close(self) -> None:
+        """End what is still under way, so that every `finally` runs: when the process ends."""
+        expiring: list[Any] = [thing for fifo in self.timers.fifos.values() for thing in fifo]
+        expiring += [waiter for _, _, waiter in self.timers.heap]
+        for thing in [*expiring, *self.ready]:
+            flight = thing if isinstance(thing, Flight) else thing.flight if isinstance(thing, Waiter) else None
+            if flight is not None and (flight.waiter is not None or flight in self.ready):
+                flight.throw(Cancelled() if isinstance(flight, BackgroundFlight) else ServerFailure("stopping"))
 
     def start_task(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> TaskWaiter:
         """Run an async function in a trio task of the server's nursery, bounded in number."""

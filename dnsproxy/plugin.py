@@ -108,6 +108,10 @@ class Observer(Plugin):
 class Tap:
     """What `forward` looks for among the plugins: anything that takes upstream events."""
 
+    def wants(self, type: int) -> bool:
+        """Whether messages of that type (a number of `dnstap.schema.MessageType`) are wanted at all; asked once."""
+        return True
+
     def forwarder_query(self, event: Event) -> None:
         """A query goes to an upstream."""
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NS_PER_S: Final = 1_000_000_000
 SMALL: Final = 4096  # lengths below it come from a table: 0.03 µs against 0.3
 SECONDS_KEPT: Final = 64  # queries and answers of one moment fall into few different seconds
+ZONES_KEPT: Final = 1024  # forwarded zones are few, whoever asks
 
-_fixed32 = Struct("<I").pack
 _FRAME_LENGTH = Struct("!I").pack
 
 
@@ -42,19 +42,23 @@ def number_field(field: int, number: int) -> bytes:
     return key(field, 0) + varint(number)
 
 
+def octets_key(field: int, size: int) -> bytes:
+    """What stands before so many octets: key and length."""
+    return key(field, 2) + varint(size)
+
+
 def octets_field(field: int, octets: bytes) -> bytes:
     """A field whose value is octets."""
     return key(field, 2) + length(len(octets)) + octets
 
 
 _LENGTHS: Final = [varint(number) for number in range(SMALL)]
-_FRAME_LENGTHS: Final = [_FRAME_LENGTH(number) for number in range(SMALL)]
+FRAME_LENGTHS: Final = [_FRAME_LENGTH(number) for number in range(SMALL)]
 _TYPE: Final = [number_field(1, number) for number in range(max(MessageType) + 1)]
-_QUERY_MESSAGE: Final = key(10, 2)
-_QUERY_ZONE: Final = key(11, 2)
-_RESPONSE_MESSAGE: Final = key(14, 2)
+_QUERY_KEYS: Final = [octets_key(10, number) for number in range(SMALL)]
+_RESPONSE_KEYS: Final = [octets_key(14, number) for number in range(SMALL)]
 _EXTRA: Final = key(3, 2)  # from here on of Dnstap, not of Message
-_MESSAGE: Final = key(14, 2)
+_MESSAGE_KEYS: Final = _RESPONSE_KEYS  # the same number, as it happens
 _TYPE_MESSAGE: Final = number_field(15, 1)
 
 
@@ -65,7 +69,7 @@ def length(octets: int) -> bytes:
 
 def frame_length(octets: int) -> bytes:
     """The four octets before a frame of that many octets."""
-    return _FRAME_LENGTHS[octets] if octets < SMALL else _FRAME_LENGTH(octets)
+    return FRAME_LENGTHS[octets] if octets < SMALL else _FRAME_LENGTH(octets)
 
 
 def dnstap_prefix(identity: bytes, version: bytes) -> bytes:
@@ -130,27 +134,50 @@ def message_field(event: Event, full: bool) -> bytes:
     """Dnstap.message and .type, all of a Dnstap but identity, version and extra: what `Event.encoded` remembers."""
     type = event.type
     route = event.route
-    parts = [_TYPE[type], route.encoded]
-    if event.query_ns:
-        second, rest = divmod(event.query_ns, NS_PER_S)
-        parts += (_query_seconds.get(second) or _remember(_query_seconds, second, 8), _fixed32(rest))
-    if full and type & 1 and event.query_wire is not None:
-        wire = event.query_wire
-        parts += (_QUERY_MESSAGE, _LENGTHS[len(wire)] if len(wire) < SMALL else varint(len(wire)), wire)
-    if event.zone is not None:
-        parts += (_QUERY_ZONE, _LENGTHS[len(event.zone)], event.zone)
-    if event.response_ns:
-        second, rest = divmod(event.response_ns, NS_PER_S)
-        parts += (_response_seconds.get(second) or _remember(_response_seconds, second, 12), _fixed32(rest))
-    if full and not type & 1 and event.response_wire is not None:
-        wire = event.response_wire
-        parts += (_RESPONSE_MESSAGE, _LENGTHS[len(wire)] if len(wire) < SMALL else varint(len(wire)), wire)
-    if event.policy is not None:
-        parts.append(policy_field(event.policy))
-    parts.append(route.encoded_http)
-    message = b"".join(parts)
+    query_second = query_rest = query_key = query_wire = b""
+    response_second = response_rest = response_key = response_wire = b""
+    nanoseconds = event.query_ns
+    if nanoseconds:
+        second = nanoseconds // NS_PER_S
+        query_second = _query_seconds.get(second) or _remember(_query_seconds, second, 8)
+        query_rest = (nanoseconds - second * NS_PER_S).to_bytes(4, "little")
+    nanoseconds = event.response_ns
+    if nanoseconds:
+        second = nanoseconds // NS_PER_S
+        response_second = _response_seconds.get(second) or _remember(_response_seconds, second, 12)
+        response_rest = (nanoseconds - second * NS_PER_S).to_bytes(4, "little")
+    if full:
+        if type & 1:
+            wire = event.query_wire
+            if wire is not None:
+                query_wire = wire
+                query_key = _QUERY_KEYS[len(wire)] if len(wire) < SMALL else octets_key(10, len(wire))
+        else:
+            wire = event.response_wire
+            if wire is not None:
+                response_wire = wire
+                response_key = _RESPONSE_KEYS[len(wire)] if len(wire) < SMALL else octets_key(14, len(wire))
+    zone = b"" if event.zone is None else _zones.get(event.zone) or _remember_zone(event.zone)
+    policy = b"" if event.policy is None else policy_field(event.policy)
+    message = b"".join(
+        (
+            _TYPE[type],
+            route.encoded,
+            query_second,
+            query_rest,
+            query_key,
+            query_wire,
+            zone,
+            response_second,
+            response_rest,
+            response_key,
+            response_wire,
+            policy,
+            route.encoded_http,
+        )
+    )
     size = len(message)
-    return b"".join((_MESSAGE, _LENGTHS[size] if size < SMALL else varint(size), message, _TYPE_MESSAGE))
+    return (_MESSAGE_KEYS[size] if size < SMALL else octets_key(14, size)) + message + _TYPE_MESSAGE
 
 
 _query_seconds: Final[dict[int, bytes]] = {}  # second -> query_time_sec and the key of query_time_nsec
@@ -162,3 +189,13 @@ def _remember(seconds: dict[int, bytes], second: int, field: int) -> bytes:
         seconds.clear()
     octets = seconds[second] = number_field(field, second) + key(field + 1, 5)
     return octets
+
+
+_zones: Final[dict[bytes, bytes]] = {}  # wire name -> the field query_zone
+
+
+def _remember_zone(zone: bytes) -> bytes:
+    if len(_zones) >= ZONES_KEPT:
+        _zones.clear()
+    field = _zones[zone] = octets_field(11, zone)
+    return field

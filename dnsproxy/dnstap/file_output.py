@@ -78,6 +78,7 @@ class FileOutput(Output):
         self._path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         path, self._descriptor = create_beside(self._path)
         try:
+            os.fchmod(self._descriptor, FILE_MODE)  # whatever the umask is
             self._write_control(control_frame(ControlType.START, DNSTAP))
         except OSError:
             path.unlink()

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from dnsproxy.dnstap.encode import dnstap_prefix, extra_field, frame_length
+from dnsproxy.dnstap.encode import FRAME_LENGTHS, SMALL, dnstap_prefix, extra_field, frame_length
 from dnsproxy.dnstap.events import Event
 from dnsproxy.template import Template
 
 Offer = Callable[[bytes], None]
 
 NO_EXTRA: Final = Template("", lambda event: "", "")
+
+PREFIXES_KEPT: Final = 512  # rendered texts per form; up to about half a megabyte
 
 log = logging.getLogger("dnsproxy")
 
@@ -31,14 +33,16 @@ class FrameForm:
 class Sink:
     """Turns events into frames (four octets of length, a Dnstap message), each offered to the outputs that want it."""
 
-    __slots__ = ("_full", "_has_failed", "_offers", "_prefix", "_render")
+    __slots__ = ("_full", "_has_failed", "_offer", "_others", "_prefix", "_prefixes", "_render")
 
     def __init__(self, form: FrameForm, offers: tuple[Offer, ...]) -> None:
         extra = form.extra
-        self._offers = offers
+        self._offer, *others = offers
+        self._others = tuple(others)
         self._full = form.full
         self._prefix = dnstap_prefix(form.identity.encode(), form.version.encode())
         self._prefix += extra_field((extra.constant or "").encode())
+        self._prefixes: dict[str, bytes] = {}  # with the field of a text: most are few, as an upstream's address
         self._render: Callable[[Event], str] | None = extra.render if extra.constant is None else None
         self._has_failed = False
 
@@ -48,22 +52,24 @@ class Sink:
         prefix = self._prefix
         if self._render is not None:
             try:
-                prefix += extra_field(self._render(event).encode())
+                text = self._render(event)
+                prefix = self._prefixes.get(text) or self._with_extra(text)
             except Exception as exc:  # noqa: BLE001  some plugin's value and its __str__ must not cost a tap the message
                 self._complain(exc)
-        frame = b"".join((frame_length(len(prefix) + len(message)), prefix, message))
-        for offer in self._offers:
+        size = len(prefix) + len(message)
+        octets = FRAME_LENGTHS[size] if size < SMALL else frame_length(size)
+        frame = octets + prefix + message
+        self._offer(frame)
+        for offer in self._others:
             offer(frame)
+
+    def _with_extra(self, text: str) -> bytes:
+        if len(self._prefixes) >= PREFIXES_KEPT:
+            self._prefixes.clear()
+        prefix = self._prefixes[text] = self._prefix + extra_field(text.encode())
+        return prefix
 
     def _complain(self, exc: Exception) -> None:
         if not self._has_failed:
             self._has_failed = True
             log.error("a template cannot be rendered, and extra is left out (logged once): %r", exc, exc_info=exc)
-
-
-def make_sinks(wanting: list[tuple[FrameForm, Offer]]) -> tuple[Sink, ...]:
-    """One sink for each form: what has one form is put together once."""
-    offers: dict[FrameForm, tuple[Offer, ...]] = {}
-    for form, offer in wanting:
-        offers[form] = (*offers.get(form, ()), offer)
-    return tuple(Sink(form, offers) for form, offers in offers.items())

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dnsproxy.dnstap.events import CLIENT_QUERY, CLIENT_RESPONSE, Event, client_route
 from dnsproxy.dnstap.file_output import FileOutput
 from dnsproxy.dnstap.output import Output, SocketOutput
-from dnsproxy.dnstap.schema import ALL_TYPES, MessageType
-from dnsproxy.dnstap.sink import FrameForm, make_sinks
+from dnsproxy.dnstap.recorder import Recorder
+from dnsproxy.dnstap.schema import ALL_TYPES
+from dnsproxy.dnstap.sink import FrameForm
 from dnsproxy.plugin import Observer, Plugin, Server, Tap
 from dnsproxy_dnstap.options import TapConfig
 
 if TYPE_CHECKING:
+    from dnsproxy.dnstap.events import Event
     from dnsproxy.message import Query, Response
 
 __all__ = ["Dnstap", "TapConfig"]
 
 log = logging.getLogger("dnsproxy")
-
-Takers = tuple[Callable[[Event], None], ...]
 
 
 class Dnstap(Observer, Tap):
@@ -33,56 +31,38 @@ class Dnstap(Observer, Tap):
     many = True
     shared_at_top = True
 
-    def __init__(self, stanzas: Sequence[TapConfig]) -> None:
-        super().__init__(stanzas)
-        self._takers: list[Takers] = [()] * (max(MessageType) + 1)
-        self._for_query: Takers = ()
-        self._for_response: Takers = ()
-
     def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
-        """Lease an output for each stanza, and sort the stanzas by the types they want."""
-        taps = [(config.selected, _form(config, server), _output(config, server).offer) for config in self.stanzas]
-        for type in MessageType:
-            sinks = make_sinks([(form, offer) for selected, form, offer in taps if type in selected])
-            self._takers[type] = tuple(sink.take for sink in sinks)
-        self._for_query = self._takers[CLIENT_QUERY]
-        self._for_response = self._takers[CLIENT_RESPONSE]
+        """Lease an output for each stanza; from then on the recorder's own methods stand for this plugin's."""
+        recorder = self._recorder = Recorder(
+            (config.selected, _form(config, server), _output(config, server).offer) for config in self.stanzas
+        )
+        # a call less for each message
+        self.on_query, self.on_response = recorder.client_query, recorder.client_response  # type: ignore[method-assign]
+        self.emit = self.forwarder_query = self.forwarder_response = recorder.emit  # type: ignore[method-assign]
 
     def on_query(self, query: Query) -> None:
         """CLIENT_QUERY, as it arrived."""
-        if not self._for_query:
-            return
-        endpoint = query.endpoint
-        address = query.client_sockaddr
-        route = endpoint.routes.get(address) or client_route(endpoint, address)
-        event = Event(CLIENT_QUERY, query, route, query.received_ns, query.wire)
-        for take in self._for_query:
-            take(event)
+        self._recorder.client_query(query)
 
     def on_response(self, query: Query, response: Response) -> None:
         """CLIENT_RESPONSE, as it leaves."""
-        if not self._for_response:
-            return
-        endpoint = query.endpoint
-        address = query.client_sockaddr
-        route = endpoint.routes.get(address) or client_route(endpoint, address)
-        event = Event(
-            CLIENT_RESPONSE, query, route, query.received_ns, None, time.time_ns(), response.wire, None, response.policy
-        )
-        for take in self._for_response:
-            take(event)
+        self._recorder.client_response(query, response)
+
+    def forwarder_query(self, event: Event) -> None:
+        """FORWARDER_QUERY."""
+        self._recorder.emit(event)
+
+    def forwarder_response(self, event: Event) -> None:
+        """FORWARDER_RESPONSE."""
+        self._recorder.emit(event)
 
     def emit(self, event: Event) -> None:
         """Any message, of any type, to the taps that want its type."""
-        for take in self._takers[event.type]:
-            take(event)
-
-    forwarder_query = emit
-    forwarder_response = emit
+        self._recorder.emit(event)
 
     def wants(self, type: int) -> bool:
-        """Whether any tap wants messages of that type; if none does, nobody need make the event."""
-        return bool(self._takers[type])
+        """Whether any tap wants messages of that type."""
+        return self._recorder.wants(type)
 
     def describe(self) -> list[str]:
         """`taps client and forwarder messages to unix:///run/tap.sock`, for each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,9 +83,11 @@ class TapConfig:
 
     def claims(self) -> Iterator[tuple[str, str]]:
         """What no other stanza may have: the name, and a file."""
+        if self.socket.scheme == "file":
+            yield "socket", f"file://{os.path.realpath(self.socket.path)}"
         if self.name is not None:
             yield "name", self.name
-        if self.name is None or self.socket.scheme == "file":
+        elif self.socket.scheme != "file":
             yield "socket", str(self.socket)
 
     def _errors(self) -> Iterator[OptionError]:

@@ -13,6 +13,7 @@ import trio
 
 from dnsproxy.address import Address
 from dnsproxy.config import CheckContext, OptionError
+from dnsproxy.dnstap.events import FORWARDER_QUERY, FORWARDER_RESPONSE
 from dnsproxy.errors import QueryError
 from dnsproxy.message import Query, Response
 from dnsproxy.plugin import Plugin, Server, Stage, Tap
@@ -26,6 +27,7 @@ __all__ = ["Forward", "ForwardConfig"]
 
 log = logging.getLogger("dnsproxy")
 
+FORWARDER = (FORWARDER_QUERY, FORWARDER_RESPONSE)
 RESOLVE_WAIT_S = 0.3  # start-up waits no longer for names of upstreams
 RESOLVE_AGAIN_S = 5.0
 ROUTES = 8192  # names whose stanzas are remembered
@@ -65,7 +67,7 @@ class Forward(Plugin):
     def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
         """Find the taps, lease the upstreams whose addresses are known."""
         self.server = server
-        taps = tuple(plugin for plugin in plugins if isinstance(plugin, Tap))
+        taps = tuple(plugin for plugin in plugins if isinstance(plugin, Tap) and any(map(plugin.wants, FORWARDER)))
         self.work = [Stanza(config, server.flights) for config in self.stanzas]
         for stanza in self.work:
             stanza.taps = taps
