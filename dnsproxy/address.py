@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from typing import Any, Final
 
 SOCKADDR_SIZE = 28  # sizeof(struct sockaddr_in6): room for either family
@@ -26,7 +27,7 @@ class Address:
         self.packed = packed[12:] if packed[:12] == _MAPPED and len(packed) == 16 else packed
         self.family = socket.AF_INET if len(self.packed) == 4 else socket.AF_INET6
         self.host = socket.inet_ntop(self.family, self.packed)
-        scope = int.from_bytes(sockaddr[24:28], "little") if len(packed) == 16 else 0
+        scope = int.from_bytes(sockaddr[24:28], sys.byteorder) if len(packed) == 16 else 0
         if scope:
             self.host += f"%{_interface(scope)}"
 
@@ -40,7 +41,7 @@ class Address:
         if self.sockaddr[:2] == _V4:
             return (socket.inet_ntop(socket.AF_INET, self.sockaddr[4:8]), self.port)
         host = socket.inet_ntop(socket.AF_INET6, self.sockaddr[8:24])
-        return (host, self.port, 0, int.from_bytes(self.sockaddr[24:28], "little"))
+        return (host, self.port, 0, int.from_bytes(self.sockaddr[24:28], sys.byteorder))
 
     @property
     def socket_family(self) -> socket.AddressFamily:

@@ -10,7 +10,6 @@ import socket
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
 from itertools import accumulate
 from typing import Protocol
 
@@ -24,7 +23,7 @@ SEND_ARENA = 256 * 1024  # octets copied per sendmmsg; a batch that needs more i
 MSG_DONTWAIT = 0x40
 _MMSGHDR = 64  # struct mmsghdr on 64-bit Linux
 _NAMELEN, _IOV_LEN, _CONTROLLEN, _MSG_LEN = 8, 24, 40, 56
-BATCHED = sys.platform == "linux" and struct.calcsize("P") == 8
+BATCHED = sys.platform == "linux" and struct.calcsize("P") == 8 and sys.byteorder == "little"
 
 if BATCHED:
     _libc = ctypes.CDLL(None, use_errno=True)
@@ -218,23 +217,29 @@ class PlainReceiver:
 
     def receive(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes]]:
         """As Receiver.receive."""
-        received = list(self._drain(sock, 0))
+        received = self._drain(sock, 0)
         return [item[0] for item in received], [item[1] for item in received]
 
     def receive_controlled(
         self, sock: socket.socket, fd: int, family: int
     ) -> tuple[list[bytes], list[bytes], list[bytes]]:
         """As Receiver.receive_controlled."""
-        received = list(self._drain(sock, CONTROL))
+        received = self._drain(sock, CONTROL)
         return [item[0] for item in received], [item[1] for item in received], [item[2] for item in received]
 
-    def _drain(self, sock: socket.socket, control: int) -> Iterator[tuple[bytes, bytes, bytes]]:
-        for _ in range(BATCH):
+    def _drain(self, sock: socket.socket, control: int) -> list[tuple[bytes, bytes, bytes]]:
+        """Datagrams until there is none or an error, which is raised if it came first."""
+        received: list[tuple[bytes, bytes, bytes]] = []
+        while len(received) < BATCH:
             try:
                 octets, ancillary, _flags, name = sock.recvmsg(65535, control)
-            except (BlockingIOError, InterruptedError):
-                return
-            yield octets, sockaddr_of(name) if name else b"", b"".join(_pack_control(*item) for item in ancillary)
+            except OSError as exc:
+                if received or isinstance(exc, (BlockingIOError, InterruptedError)):
+                    break
+                raise
+            controls = b"".join(_pack_control(*item) for item in ancillary)
+            received.append((octets, sockaddr_of(name) if name else b"", controls))
+        return received
 
 
 class PlainSender:
@@ -245,7 +250,7 @@ class PlainSender:
     ) -> tuple[int, int]:
         """As Sender.send."""
         for done, octets in enumerate(wires):
-            ancillary = [_unpack_control(controls[done])] if controls else []
+            ancillary = [_unpack_control(controls[done])] if controls and controls[done] else []
             try:
                 sock.sendmsg([octets], ancillary, 0, Address(names[done]).socket_tuple() if names else None)
             except OSError as exc:

@@ -73,6 +73,10 @@ class DeadlineExceeded(QueryError):
     ede_code = EDE_NO_REACHABLE_AUTHORITY
 
 
+class OutOfTime(DeadlineExceeded):
+    """Thrown into a coroutine that has not answered by the chain's deadline, which none should let pass."""
+
+
 class UpstreamsFailed(QueryError):
     """No upstream gave an answer (SERVFAIL; EDE 22 for silence, 23 for refused or broken connections)."""
 

@@ -9,7 +9,7 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dnsproxy.errors import DeadlineExceeded, ServerFailure
+from dnsproxy.errors import OutOfTime, ServerFailure
 from dnsproxy.message import Response
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Flight:
     def expire(self) -> None:
         """The query's deadline has passed: the coroutine may still answer, but no longer wait."""
         self.timer = None
-        error = DeadlineExceeded("no answer in time")
+        error = OutOfTime("no answer in time")
         self.throw(error)
         waiter, self.waiter = self.waiter, None
         if waiter is not None:
@@ -392,7 +392,7 @@ class Flights:
             with waiter.scope:
                 try:
                     waiter.set(await async_fn(*args))
-                except Exception as exc:
+                except (Exception, SystemExit) as exc:
                     waiter.fail(exc)
         finally:
             self.tasks_running -= 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy import wire
 from dnsproxy.address import KEY_END, KEY_START, Address
-from dnsproxy.errors import EDE_OTHER, EDE_PROHIBITED, REFUSED, SERVFAIL, QueryError
+from dnsproxy.errors import EDE_OTHER, EDE_PROHIBITED, REFUSED, SERVFAIL, OutOfTime, QueryError
 from dnsproxy.flight import Flight, Flights, Pending
 from dnsproxy.message import Query, Response, conform
 
@@ -155,7 +155,7 @@ class Intake:
         """Ask the chain; an answer that is not there yet gets a flight."""
         try:
             answer: Any = chain.handler(query)
-        except Exception as exc:
+        except BaseException as exc:
             self.finish(query, self.failed(query, chain, exc), chain, origin)
             return
         if type(answer) is Response:
@@ -202,12 +202,21 @@ class Intake:
 
     def failed(self, query: Query, chain: Chain, error: BaseException) -> Response:
         """The answer to a query whose handling raised; anything but a QueryError is a bug and is logged."""
+        if isinstance(error, OutOfTime):
+            self._report_late(query, chain, error)
         if isinstance(error, QueryError):
             return query.respond(error.rcode, error.ede_code, error.ede_text)
         self.failures += 1
         name = chain.culprit(error)
         log.error("plugin %s failed on %s: %r", name, query.name, error, exc_info=error)
         return query.respond(SERVFAIL, EDE_OTHER, "internal error")
+
+    def _report_late(self, query: Query, chain: Chain, error: OutOfTime) -> None:
+        """Say, once for each chain, which plugin lets deadlines pass."""
+        name = chain.culprit(error)
+        if name not in chain.reported:
+            chain.reported.add(name)
+            log.error("plugin %s gave no answer to %s within %.3g s (logged once)", name, query.name, chain.deadline_s)
 
     def nonsense(self, query: Query, chain: Chain, answer: object, coroutine: object) -> Response:
         """The answer to a query for which a plugin gave something that is neither a response nor a coroutine."""

@@ -268,5 +268,7 @@ def conform(query: Query, octets: bytes) -> bytes:
 def _with_question(octets: bytes, shape: Shape) -> bytes:
     """The client's own octets in place of a question that differs from them only in case."""
     end = shape.question_end
+    if octets[4:10] == b"\0\0\0\0\0\0" and len(octets) >= wire.QUESTION_START:  # as some servers refuse
+        return octets[:4] + (b"\0\1" if shape.question else b"\0\0") + octets[6:12] + shape.question + octets[12:]
     same = octets[12 : end - 4].lower() == shape.folded and octets[end - 4 : end] == shape.question[-4:]
     return octets[:12] + shape.question + octets[end:] if same and octets[4:6] == b"\0\1" else octets

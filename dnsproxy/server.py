@@ -116,6 +116,7 @@ class Server:
                         break
                     await self.reload()
                 await self.stop()
+                signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))  # we are ending already
                 nursery.cancel_scope.cancel()
 
     async def start(self, nursery: trio.Nursery) -> None:

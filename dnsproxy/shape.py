@@ -90,12 +90,12 @@ class Shape:
         self._read_opt(octets, end)
 
     def _read_opt_without_question(self, octets: bytes) -> None:
-        """QDCOUNT 0 has nothing to read; its OPT decides whether the answer carries one."""
-        if octets[4:6] == b"\0\0":
-            try:
-                self._take_opt(octets, wire.find_opts(octets, wire.QUESTION_START))
-            except wire.WireError:
-                return
+        """What can be found of an OPT behind a bad question decides whether the answer carries one."""
+        fixed = wire.opt_of(octets)
+        try:
+            self._take_opt(octets, [fixed] if fixed >= 0 else [])
+        except wire.WireError:
+            return
 
     def _read_opt(self, octets: bytes, end: int) -> None:
         if octets[6:12] == b"\0\0\0\0\0\0" and end == len(octets):
@@ -109,6 +109,8 @@ class Shape:
                 self.opt_offset = wire.opt_of(octets)
         if not self.fault:
             self._check_type()
+        if octets[6:10] != b"\0\0\0\0" and not self.fault:  # answers in a query: upstreams may not even reply
+            self.fault = errors.FORMERR
 
     def _take_opt(self, octets: bytes, opts: list[int]) -> None:
         if not opts:

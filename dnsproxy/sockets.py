@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from dnsproxy.listen_address import ListenAddress, host_port
@@ -46,6 +47,7 @@ class Place(NamedTuple):
 
 
 Sockets = dict[Place, socket.socket]
+OpenSockets = Callable[[list[Place], Iterable[Place]], Sockets]  # as bind_all
 
 
 def places(addresses: Iterable[ListenAddress]) -> list[Place]:
@@ -81,10 +83,41 @@ def bind_all(wanted: Iterable[Place], present: Iterable[Place] = ()) -> Sockets:
     return bound
 
 
+def bind_shared(wanted: Iterable[Place], count: int, present: Iterable[Place] = ()) -> list[Sockets]:
+    """As bind_all, `count` sockets for every place, among which the kernel divides the clients.
+
+    What somebody listens on already is an error even if he would share it: each place is bound for ourselves alone first.
+    """
+    alone = bind_all(wanted, present)
+    found = {place: (sock.getsockname()[1], _is_v6only(sock)) for place, sock in alone.items()}
+    close_all(alone)
+    shared: list[Sockets] = [{} for _ in range(count)]
+    for place, (port, v6only) in found.items():
+        try:
+            for sockets in shared:
+                sockets[place] = BINDERS[place.scheme](place.host, port, v6only, share=True)
+        except OSError as exc:
+            for sockets in shared:
+                close_all(sockets)
+            raise StartError(_why(place, exc)) from exc
+    return shared
+
+
+def _is_v6only(sock: socket.socket) -> bool:
+    return sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+
+
 def close_all(bound: Sockets) -> None:
     """Close every socket."""
     for sock in bound.values():
         sock.close()
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _bind(place: Place, bound: Sockets, v6only: bool) -> None:

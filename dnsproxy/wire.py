@@ -15,6 +15,8 @@ MIN_UDP_SIZE = 512
 DO_BIT = 0x8000
 MAX_NAME = 255
 MAX_MESSAGE = 65535
+MAX_RCODE = 15  # that the header alone can carry
+SERVFAIL = 2
 MAX_EDE_TEXT = 200  # octets; keeps an error answer well under 512
 
 # octets 2 and 3 of the header
@@ -136,7 +138,12 @@ def ede_option(code: int, text: str) -> bytes:
 def own_answer(
     wire: bytes, question: bytes, rcode: int, opt: bool, dnssec_ok: bool, options: bytes = b"", aa: bool = False
 ) -> bytes:
-    """An answer without records to the query `wire`, made by us: `question` is b"" when it could not be read."""
+    """An answer without records to the query `wire`, made by us: `question` is b"" when it could not be read.
+
+    An extended RCODE takes an OPT (RFC 6891 section 6.1.3); without one it becomes SERVFAIL.
+    """
+    if rcode > MAX_RCODE and not opt:
+        rcode = SERVFAIL
     flags = QR | wire[2] & (OPCODE_MASK | RD) | (AA if aa else 0)
     second = RA | wire[3] & CD | rcode & 15
     header = wire[:2] + bytes((flags, second, 0, 1 if question else 0, 0, 0, 0, 0, 0, 1 if opt else 0))
@@ -151,21 +158,26 @@ def truncate(wire: bytes, limit: int) -> bytes:
     An OPT that does not fit with its options goes without them.
     """
     header = wire[:2] + bytes((wire[2] | TC, wire[3]))
-    try:
-        end = question_end(wire) if wire[4:6] == b"\0\1" else QUESTION_START
-        opts = find_opts(wire, end)
-    except WireError:
-        return header + b"\0\0\0\0\0\0\0\0"
-    question = wire[QUESTION_START:end]
-    counts = wire[4:6] + b"\0\0\0\0"
-    if not opts:
+    question = _only_question(wire)
+    counts = (b"\0\1" if question else b"\0\0") + b"\0\0\0\0"
+    fixed = opt_of(wire)
+    if fixed < 0:
         return header + counts + b"\0\0" + question
-    fixed = opts[0]
     rdlength = int.from_bytes(wire[fixed + 8 : fixed + 10], "big")
     opt = b"\0" + wire[fixed : fixed + 10 + rdlength]
-    if end + len(opt) > limit:
+    if QUESTION_START + len(question) + len(opt) > limit:
         opt = b"\0" + wire[fixed : fixed + 8] + b"\0\0"
     return header + counts + b"\0\1" + question + opt
+
+
+def _only_question(wire: bytes) -> bytes:
+    """The question of a message; b"" when there is none, several, or one that cannot be read."""
+    if wire[4:6] != b"\0\1":
+        return b""
+    try:
+        return wire[QUESTION_START : question_end(wire)]
+    except WireError:
+        return b""
 
 
 def rcode_of(wire: bytes) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 from tests.support.collector import Collector, unix_address
 from tests.support.proxy import Proxy
@@ -49,3 +50,9 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
     """A collector that listens on a unix socket."""
     with Collector(unix_address(tmp_path)) as receiver:
         yield receiver
+
+
+@pytest.fixture
+def autojump_clock() -> MockClock:
+    """A clock that jumps: waiting costs a test nothing."""
+    return MockClock(autojump_threshold=0)

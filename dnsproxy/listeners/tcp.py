@@ -6,6 +6,8 @@ import logging
 import os
 import socket
 import time
+from collections import deque
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -42,6 +44,7 @@ class StreamConnection:
         self.client = client
         self.sockaddr = sockaddr
         self.reader = MessageReader()
+        self.backlog: deque[tuple[bytes, int]] = deque()  # read, and not begun with: the bound is reached
         self.in_flight = 0
         self.out = bytearray()
         self.touched = False
@@ -67,17 +70,18 @@ class StreamConnection:
 
     async def _read(self) -> bool:
         """Take queries; True when the client has said that there will be no more."""
-        idle_s = self.listener.idle_s
         self.active_at = trio.current_time()
         while True:
             await self._wait_for_room()
-            with trio.move_on_at(self.active_at + idle_s) as scope:
+            with trio.move_on_at(self.active_at + self.listener.idle_s) as scope:
                 try:
                     data = await self.stream.recv(READ_SIZE)
                 except OSError:
                     return False
             if scope.cancelled_caught:
-                if self.reader.has_part or not (self.in_flight or self.out):
+                if self.reader.has_part:  # a message that takes too long to arrive
+                    return True
+                if not self.in_flight:  # idle, or nothing has moved towards a client that does not read
                     return False
                 self.active_at = trio.current_time()
                 continue
@@ -90,9 +94,14 @@ class StreamConnection:
         messages = self.reader.receive_data(data)
         if messages:
             self.active_at = trio.current_time()
-        self.in_flight += len(messages)
-        for octets in messages:
-            self.flights.submit(self._start, octets, received_ns)
+        self.backlog.extend((octets, received_ns) for octets in messages)
+        self._start_more()
+
+    def _start_more(self) -> None:
+        """Begin with as many queries as may be in flight."""
+        while self.backlog and self.in_flight < self.listener.queries_limit and len(self.out) <= OUT_BOUND:
+            self.in_flight += 1
+            self.flights.submit(self._start, *self.backlog.popleft())
 
     def _start(self, octets: bytes, received_ns: int) -> None:
         shape = shape_of(octets)
@@ -107,7 +116,7 @@ class StreamConnection:
 
     async def _wait_for_room(self) -> None:
         """RFC 7766 section 6.2.1.1 leaves pacing to us: no more is read while too much is owed."""
-        while self.in_flight >= self.listener.queries_limit or len(self.out) > OUT_BOUND:
+        while self.backlog or self.in_flight >= self.listener.queries_limit or len(self.out) > OUT_BOUND:
             self.moved = trio.Event()
             if len(self.out) <= OUT_BOUND:
                 await self.moved.wait()
@@ -119,9 +128,12 @@ class StreamConnection:
 
     async def _settle(self) -> None:
         """The client has closed its side: it still gets every answer."""
-        while (self.in_flight or self.out) and not self.closed:
+        while (self.backlog or self.in_flight or self.out) and not self.closed:
             self.moved = trio.Event()
-            with trio.move_on_after(self.listener.idle_s) as scope:
+            patience_s = (
+                inf if self.in_flight else self.listener.idle_s
+            )  # queries end by themselves, slow readers do not
+            with trio.move_on_after(patience_s) as scope:
                 await self.moved.wait()
             if scope.cancelled_caught:
                 return
@@ -153,8 +165,9 @@ class StreamConnection:
 
     def _leave(self) -> None:
         self.in_flight -= 1
-        if not self.moved.is_set() and not self.out:
-            self.moved.set()
+        if self.backlog:
+            self._start_more()
+        self.moved.set()
 
     def flush(self) -> None:
         """Send as much as the kernel takes."""
@@ -172,6 +185,7 @@ class StreamConnection:
         if sent:
             self.active_at = self.flights.now
             self.moved.set()
+            self._start_more()
         if self.out:
             self.blocked.set()
 
@@ -207,6 +221,7 @@ class TcpListener:
             task_status.started()
             with self.accepting:
                 await self._accept(listening, nursery)
+            listening.close()  # or its backlog would still take connections
 
     async def _accept(self, listening: trio.socket.SocketType, nursery: trio.Nursery) -> None:
         while True:
@@ -259,12 +274,14 @@ class TcpListener:
         return f"<TcpListener {self.url}, {len(self.connections)} connections>"
 
 
-def bind_tcp(host: str, port: int, v6only: bool = True) -> socket.socket:
-    """A listening, non-blocking TCP socket; OSError as bind raises it."""
+def bind_tcp(host: str, port: int, v6only: bool = True, share: bool = False) -> socket.socket:
+    """A listening, non-blocking TCP socket; OSError as bind raises it. Those that `share` divide the clients."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
         sock.bind(Address.of(host, port).socket_tuple())

@@ -58,6 +58,7 @@ class UdpListener:
         self.names: list[bytes] = []
         self.controls: list[bytes] = []
         self.blocked = False
+        self.counted = 0  # answers in `wires` that are among `responses` already
         self.queries = 0
         self.responses = 0
         self.send_failed = 0
@@ -107,7 +108,8 @@ class UdpListener:
     def flush(self) -> None:
         """Send what is queued."""
         wires, names, controls = self.wires, self.names, self.controls
-        self.responses += len(wires)
+        self.responses += len(wires) - self.counted
+        self.counted = 0
         sent, code = self.sender.send(self.sock, self.fd, wires, names, controls)
         if code:
             self._resume(sent, code)
@@ -118,7 +120,6 @@ class UdpListener:
         """The kernel takes more again."""
         self.blocked = False
         if self.wires:
-            self.responses -= len(self.wires)
             self.flush()
 
     def _resume(self, done: int, code: int) -> None:
@@ -146,6 +147,7 @@ class UdpListener:
         self.send_failed += max(0, len(self.wires) - done - BACKLOG)
         keep = slice(done, done + BACKLOG)
         self.wires, self.names, self.controls = self.wires[keep], self.names[keep], self.controls[keep]
+        self.counted = len(self.wires)
         self.blocked = True
         self.driver.want_write(self)
 
@@ -228,14 +230,16 @@ class WildcardUdpListener(UdpListener):
         return Endpoint("UDP", address, control=aligned)
 
 
-def bind_udp(host: str, port: int, v6only: bool = True) -> socket.socket:
-    """A bound, non-blocking UDP socket; OSError as bind raises it."""
+def bind_udp(host: str, port: int, v6only: bool = True, share: bool = False) -> socket.socket:
+    """A bound, non-blocking UDP socket; OSError as bind raises it. Those that `share` divide the clients among them."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(Address.of(host, port).socket_tuple())
     except OSError:
         sock.close()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy import wire
 from dnsproxy.dnstap.events import FORWARDER_QUERY, FORWARDER_RESPONSE, Event
+from dnsproxy.errors import FORMERR, NOTIMP, SERVFAIL
+from dnsproxy.errors import REFUSED as REFUSED_RCODE
 from dnsproxy.flight import Pending, Waiter
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ SEND_ERROR, CANCELLED, TRUNCATED = "send_error", "cancelled", "truncated"
 MISMATCHES_TOLERATED = 20  # wrong replies to one query; beyond it somebody is guessing, and TCP cannot be guessed
 IDS_BLOCK = 1024  # IDs per read: urandom then costs 0.01 µs each
 RTT_WEIGHT = 0.125  # of a new sample in the moving average (RFC 6298 section 2)
+WITHOUT_QUESTION = (FORMERR, SERVFAIL, NOTIMP, REFUSED_RCODE)
 PROBE = 0  # the attempt number of what is neither counted nor tapped
 
 
@@ -108,7 +111,8 @@ class Exchange(Pending):
         self.outcome = TRUNCATED if truncated else ANSWERED
         rtt_ns = received_ns - self.sent_ns
         upstream.in_flight -= 1
-        upstream.rtt_ns += (rtt_ns - upstream.rtt_ns) * RTT_WEIGHT
+        average_ns = upstream.rtt_ns
+        upstream.rtt_ns = average_ns + (rtt_ns - average_ns) * RTT_WEIGHT if average_ns else rtt_ns
         if upstream.failures:
             upstream.recovered()
         if self.attempt:
@@ -169,7 +173,11 @@ class Exchange(Pending):
         """Whether the octets, which carry this exchange's ID, are a response to its question (RFC 5452 section 9.1)."""
         shape = self.query.shape
         end = shape.question_end
-        if octets[4:6] != b"\0\1" or len(octets) < end or not octets[2] & wire.QR:
+        if len(octets) < 12 or not octets[2] & wire.QR:
+            return False
+        if octets[4:10] == b"\0\0\0\0\0\0":  # servers say what they cannot read, or will not, without a question
+            return octets[3] & 15 in WITHOUT_QUESTION
+        if octets[4:6] != b"\0\1":
             return False
         if octets[12:end] == shape.question:
             return True

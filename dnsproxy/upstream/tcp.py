@@ -139,6 +139,8 @@ class TcpConnection:
                 nursery.start_soon(self._write_on, stream)
                 try:
                     await self._read(stream)
+                except OSError as exc:
+                    log.debug("%s: %s", self.upstream.url, exc)
                 finally:
                     nursery.cancel_scope.cancel()
 

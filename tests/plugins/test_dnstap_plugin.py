@@ -169,7 +169,8 @@ def test_a_certificate_and_the_key_of_another_do_not_fit(tmp_path: Path) -> None
 def test_no_two_taps_share_a_name_or_a_file() -> None:
     assert list(config().claims()) == [("socket", UNIX)]
     assert list(config(name="edge").claims()) == [("name", "edge")]
-    assert list(config(name="edge", socket="file:///x").claims()) == [("name", "edge"), ("socket", "file:///x")]
+    assert list(config(name="edge", socket="file:///x").claims()) == [("socket", "file:///x"), ("name", "edge")]
+    assert list(config(socket="file:///tmp/../x").claims()) == [("socket", "file:///x")]
 
 
 # events

@@ -1,7 +1,6 @@
 """What taps say about each exchange: fields, times, octets, order, and the outcome."""
 
 import itertools
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -287,95 +286,6 @@ def test_identity_and_version_have_honest_defaults(
     assert message.version == f"dnsproxy {number}"
     assert message.identity == Path("/proc/sys/kernel/hostname").read_text().strip()
     assert message.extra is None
-
-
-TEMPLATES = {
-    "{name}|{type}|{class}|{proto}": r"tmpl\.example\.org\.\|A\|IN\|udp",
-    "{remote} {local}": r"127\.0\.0\.1 127\.0\.0\.1",
-    "{>id} {>opcode} {>do} {>bufsize}": r"7 0 true 1400",
-    "{/query/protocol} {/no/such}": r"UDP -",
-    "{unknown} {": r"\{unknown\} \{",
-}
-
-
-def test_templates_render_the_clients_query_in_all_four_messages(
-    start_proxy: StartProxy, second_upstream: HostileUpstream, tmp_path: Path
-) -> None:
-    with Collector(unix_address(tmp_path)) as tap:
-        proxy = start_proxy(dnstap(to=tap, extra=" ~ ".join(TEMPLATES)) + forward(second_upstream))
-        exchange(wire.query("tmpl.example.org", id=7, do=True, size=1400), proxy.port)
-        rendered = {message.extra for message in tap.wait_for(4)}
-    (text,) = rendered
-    assert text is not None
-    for pattern, found in zip(TEMPLATES.values(), text.split(" ~ "), strict=True):
-        assert re.fullmatch(pattern, found), found
-    assert "{unknown}" in proxy.log, "an unknown label is named at start"
-
-
-def test_labels_about_the_answer_belong_to_the_message_that_has_it(
-    start_proxy: StartProxy, second_upstream: HostileUpstream, tmp_path: Path
-) -> None:
-    second_upstream.on("slow", behaviours.delay(60))
-    with Collector(unix_address(tmp_path)) as tap:
-        proxy = start_proxy(dnstap(to=tap, extra="{rcode} {rsize} {duration} {>rflags}") + forward(second_upstream))
-        exchange(wire.query("slow.example.org"), proxy.port)
-        cq, fq, fr, cr = tap.wait_for(4)
-    assert cq.extra == fq.extra == "- - - -"
-    for message in (fr, cr):
-        rcode, size, duration, flags = (message.extra or "").split(" ")
-        assert (rcode, size) == ("NOERROR", str(len(message.wire or b"")))
-        assert set(flags.split(",")) == {"qr", "rd", "ra"}
-        assert message.response_ns is not None
-        assert message.query_ns is not None
-        took_s = (message.response_ns - message.query_ns) / NS_PER_S
-        assert duration.endswith("s")
-        assert abs(float(duration[:-1]) - took_s) < 0.001
-
-
-ODD_NAMES = {
-    b"\x03a b\x07example\x03org\0": r"a\032b.example.org.",
-    b"\x03a.b\x07example\x03org\0": r"a\.b.example.org.",
-    b"\x04a\n{}\x07example\x03org\0": r"a\010{}.example.org.",
-    b"\x03\xffA\0\0": r"\255a\000.",
-    b"\0": ".",
-}
-
-
-def test_names_are_rendered_in_presentation_form(
-    start_proxy: StartProxy, second_upstream: HostileUpstream, tmp_path: Path
-) -> None:
-    with Collector(unix_address(tmp_path)) as tap:
-        proxy = start_proxy(dnstap(to=tap, extra="{name}") + forward(second_upstream))
-        for qname in ODD_NAMES:
-            exchange(wire.raw_query(qname), proxy.port)
-        rendered = [message.extra for message in tap.wait_for(4 * len(ODD_NAMES)) if message.type == "CQ"]
-    assert rendered == list(ODD_NAMES.values())
-
-
-def test_extended_rcodes_and_tcp_sizes_are_rendered_too(
-    start_proxy: StartProxy, second_upstream: HostileUpstream, tmp_path: Path
-) -> None:
-    with Collector(unix_address(tmp_path)) as tap:
-        proxy = start_proxy(dnstap(to=tap, extra="{rcode} {>bufsize} {>opcode} {type}") + forward(second_upstream))
-        exchange(wire.query("www.example.org", edns=1), proxy.port)
-        exchange_tcp(wire.query("www.example.org", "TYPE65534"), proxy.port)
-        exchange(wire.raw_query(b"\0", flags=5 << 11), proxy.port)
-        extras = [message.extra for message in tap.wait_for(3, "CR")]
-    assert extras[0] in ("BADVERS 1232 0 A", "BADSIG 1232 0 A")
-    assert extras[1:] == ["NOERROR 65535 0 TYPE65534", "NOTIMP 512 5 A"]
-
-
-def test_extra_may_be_json(start_proxy: StartProxy, second_upstream: HostileUpstream, tmp_path: Path) -> None:
-    keys = ["query/id", "forward/upstream", "forward/rtt", "no/such"]
-    with Collector(unix_address(tmp_path)) as tap:
-        proxy = start_proxy(dnstap(to=tap, extra={"json": keys}) + forward(second_upstream))
-        exchange(wire.query("www.example.org"), proxy.port)
-        cq, _, _, cr = [json.loads(message.extra or "") for message in tap.wait_for(4)]
-    assert list(cq) == list(cr) == keys
-    assert cq["query/id"] == cr["query/id"]
-    assert cq["forward/upstream"] is cq["no/such"] is cr["no/such"] is None
-    assert cr["forward/upstream"] == second_upstream.address
-    assert float(cr["forward/rtt"]) >= 0
 
 
 @pytest.mark.parametrize(("tcp", "outcome"), [(False, "refused"), (True, "refused")])

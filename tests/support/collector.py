@@ -201,15 +201,16 @@ def tcp_address() -> str:
 def listen(address: str) -> socket.socket:
     """A listening socket on `unix:///path` or `tcp://host:port`."""
     kind, _, rest = address.partition("://")
-    if kind == "unix":
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listening.bind(rest)
-    else:
-        host, _, port = rest.rpartition(":")
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_UNIX if kind == "unix" else socket.AF_INET
+    host, _, port = rest.rpartition(":")
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, int(port)))
-    listening.listen(16)
+        listening.bind(rest if kind == "unix" else (host, int(port)))
+        listening.listen(16)
+    except OSError:
+        listening.close()
+        raise
     return listening
 
 
