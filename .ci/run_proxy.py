@@ -61,9 +61,9 @@ def _file_of_this_run(path: Path) -> str:
     """A start never appends to what an earlier one wrote: it begins a new file beside it."""
     if not path.exists():
         return str(path)
-    from dnsproxy.dnstap.file_output import _next_name
+    from dnsproxy.dnstap.stream_file import next_name
 
-    return str(_next_name(path))
+    return str(next_name(path))
 
 
 def _taps(table: Table) -> list[Table]:

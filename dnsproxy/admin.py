@@ -38,17 +38,24 @@ async def serve(
 
     AdminError when the socket cannot be had; if it is not `required`, a warning, and the proxy goes on without.
     """
+    listening = acquire(path, required)
+    if listening is None:
+        task_status.started()
+        return
+    await _serve_on(listening, path, _Connections(snapshot).handle, task_status)
+
+
+def acquire(path: str, required: bool) -> socket.socket | None:
+    """The listening socket; None, after a warning, when it cannot be had and is not `required`, else AdminError."""
     try:
         if not required:
             Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        listening = open_listener(path)
+        return open_listener(path)
     except (OSError, AdminError) as exc:
         if required:
             raise AdminError(_reason(path, exc)) from exc
         log.warning("%s; going on without it", _reason(path, exc))
-        task_status.started()
-        return
-    await _serve_on(listening, path, _Connections(snapshot).handle, task_status)
+        return None
 
 
 async def _serve_on(
@@ -63,7 +70,7 @@ async def _serve_on(
         task_status.started()
         await trio.serve_listeners(handle, [listener])
     finally:
-        _remove(path, ours)
+        remove(path, ours)
 
 
 def open_listener(path: str) -> socket.socket:
@@ -92,7 +99,7 @@ def _clear_stale(path: str) -> None:
         raise AdminError("exists and is not a socket")
     if _somebody_answers(path):
         raise AdminError("another process listens on it")
-    _remove(path, found)
+    remove(path, found)
 
 
 def _somebody_answers(path: str) -> bool:
@@ -107,7 +114,7 @@ def _somebody_answers(path: str) -> bool:
     return True
 
 
-def _remove(path: str, ours: os.stat_result) -> None:
+def remove(path: str, ours: os.stat_result) -> None:
     """Remove the socket, unless another one has taken its place."""
     try:
         if os.path.samestat(os.lstat(path), ours):
@@ -119,6 +126,17 @@ def _remove(path: str, ours: os.stat_result) -> None:
 def _reason(path: str, exc: Exception) -> str:
     text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
     return f"admin socket {path}: {text}"
+
+
+def refusal(request: bytes) -> dict[str, Any]:
+    """The answer to whoever asks for nothing that there is; empty when the request is for the status."""
+    try:
+        asked = json.loads(request)
+    except (ValueError, RecursionError):
+        return {"error": 'no JSON; expected {"command": "status"}'}
+    if not isinstance(asked, dict) or asked.get("command") != "status":
+        return {"error": 'unknown command; expected {"command": "status"}'}
+    return {}
 
 
 class _Connections:
@@ -150,12 +168,9 @@ class _Connections:
         return json.dumps(self._result(request)).encode() + b"\n"
 
     def _result(self, request: bytes) -> dict[str, Any]:
-        try:
-            asked = json.loads(request)
-        except (ValueError, RecursionError):
-            return {"error": 'no JSON; expected {"command": "status"}'}
-        if not isinstance(asked, dict) or asked.get("command") != "status":
-            return {"error": 'unknown command; expected {"command": "status"}'}
+        refused = refusal(request)
+        if refused:
+            return refused
         try:
             return self._snapshot()
         except Exception:

@@ -258,7 +258,9 @@ class _Assembly:
     def _unknown(self, path: KeyPath, name: str, value: object, known: Iterable[str]) -> None:
         if isinstance(value, dict) or (isinstance(value, list) and dict in map(type, value)):
             tables = (each for each in known if each not in PLAIN_KEYS)
-            self._error((*path, name), f"unknown table {shown(name)}; {suggestion(name, tables)}")
+            expected = suggestion(name, tables)
+            why = "" if expected.startswith("did you mean") else ", and no plugin of that name is installed"
+            self._error((*path, name), f"unknown table {shown(name)}{why}; {expected}")
         else:
             self._error((*path, name), f"unknown key {shown(name)}; {suggestion(name, known)}")
 

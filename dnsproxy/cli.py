@@ -89,7 +89,8 @@ def _run(file: str, check: bool, ports: dict[int, int]) -> int:
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server can reload
     try:
-        configuration = config.load(file, ports)
+        text = config.read_text(file)
+        configuration = config.parse(text, file, ports)
     except config.ConfigErrors as exc:
         return _fail(str(exc), WRONG_USAGE)
     if check:
@@ -97,9 +98,13 @@ def _run(file: str, check: bool, ports: dict[int, int]) -> int:
 
         print(f"{file}: ok", *summary(configuration), sep="\n")
         return DONE
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    if configuration.workers > 1:
+        from dnsproxy.workers import supervisor
+
+        return supervisor.run(text, configuration, ports)
     from dnsproxy import server
 
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     return server.run(configuration, lambda: config.load(file, ports))
 
 

@@ -56,7 +56,7 @@ class Generation:
             async with trio.open_nursery() as nursery:
                 for plugin in self.plugins():
                     if type(plugin).run is not Plugin.run:
-                        await nursery.start(plugin.run)
+                        await nursery.start(_run, plugin)
                 task_status.started()
                 await trio.sleep_forever()
 
@@ -94,6 +94,29 @@ class Generation:
         for plugin in self.plugins():
             for line in plugin.describe():
                 log.info("%s: %s", plugin.name, line)
+
+
+async def _run(plugin: Plugin, *, task_status: trio.TaskStatus[None]) -> None:
+    """A plugin's background work. Failing before it is usable keeps the proxy from starting, later only itself."""
+    started = _Started(task_status)
+    try:
+        await plugin.run(task_status=started)
+    except Exception as exc:
+        if not started.is_set:
+            raise _unable(plugin.name, exc) from exc
+        log.exception("plugin %s: its background work has ended", plugin.name)
+
+
+class _Started(trio.TaskStatus[None]):
+    """Remembers that `started` was called."""
+
+    def __init__(self, inner: trio.TaskStatus[None]) -> None:
+        self.inner = inner
+        self.is_set = False
+
+    def started(self, value: None = None) -> None:
+        self.is_set = True
+        self.inner.started(value)
 
 
 def _build(config: ServerConfig) -> Chain:

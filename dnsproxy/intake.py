@@ -208,7 +208,8 @@ class Intake:
             return query.respond(error.rcode, error.ede_code, error.ede_text)
         self.failures += 1
         name = chain.culprit(error)
-        log.error("plugin %s failed on %s: %r", name, query.name, error, exc_info=error)
+        hint = "; a handle may wait for trio only by `await query.run(async_fn, *args)`" if _is_of_trio(error) else ""
+        log.error("plugin %s failed on %s: %r%s", name, query.name, error, hint, exc_info=error)
         return query.respond(SERVFAIL, EDE_OTHER, "internal error")
 
     def _report_late(self, query: Query, chain: Chain, error: OutOfTime) -> None:
@@ -273,3 +274,8 @@ class Intake:
         which = "queries" if self.in_flight >= self.queries_limit else "queries_per_client"
         self.refused[which] += 1
         return query.respond(REFUSED, EDE_OTHER, "too many queries in flight")
+
+
+def _is_of_trio(error: BaseException) -> bool:
+    """Whether trio complains that it was used outside its tasks."""
+    return isinstance(error, RuntimeError) and "async context" in str(error)

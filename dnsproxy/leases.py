@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
+
+if TYPE_CHECKING:
+    from dnsproxy.dnstap.relayed_output import Relay
 
 log = logging.getLogger("dnsproxy")
 T = TypeVar("T")
@@ -38,6 +41,8 @@ class Leases:
 
     def __init__(self, drain_s: float) -> None:
         self.entries: dict[Hashable, _Entry] = {}
+        self.ending: set[_Entry] = set()  # nobody holds them, and they have not finished
+        self.on_ended: Callable[[Any], None] = _nothing  # called with each thing that has, but for the end of all
         self.nursery: trio.Nursery | None = None
         self.drain_s = drain_s
 
@@ -68,18 +73,28 @@ class Leases:
         if not entry.holders:
             del self.entries[key]
             if self.nursery is not None:
-                self.nursery.start_soon(entry.end, self.drain_s)
+                self.ending.add(entry)
+                self.nursery.start_soon(self._end, entry)
+
+    async def _end(self, entry: _Entry) -> None:
+        await entry.end(self.drain_s)
+        self.ending.discard(entry)
+        self.on_ended(entry.thing)
 
     async def end(self) -> None:
         """End everything, at once and together."""
         async with trio.open_nursery() as nursery:
-            for entry in self.entries.values():
+            for entry in (*self.entries.values(), *self.ending):
                 nursery.start_soon(entry.end, self.drain_s)
 
     def things(self) -> Iterator[Any]:
-        """Everything that is leased now."""
-        for entry in self.entries.values():
+        """Everything that is leased now, and what has not ended yet since it was."""
+        for entry in (*self.entries.values(), *self.ending):
             yield entry.thing
+
+
+def _nothing(_thing: Any) -> None:
+    """What most servers do when a thing has ended."""
 
 
 class Holder:
@@ -87,6 +102,8 @@ class Holder:
 
     def __init__(self, server: Any, leases: Leases) -> None:
         self.version: str = server.version
+        self.workers: int = server.workers
+        self.relay: Relay | None = server.relay
         self.flights = server.flights
         self.driver = server.driver
         self.receiver = server.receiver

@@ -71,6 +71,7 @@ class Query:
         "endpoint",
         "flight",
         "metadata",
+        "parent",
         "partition",
         "received_ns",
         "shape",
@@ -91,6 +92,7 @@ class Query:
             "query/id": left.pop() if left else _ids.refill(),
             "query/protocol": endpoint.protocol,
         }
+        self.parent: Query | None = None  # the client's own query, of which this is an edited copy
         self.flight: Any = None
         self._parsed: dns.message.Message | None = None
 
@@ -103,6 +105,11 @@ class Query:
     def qname(self) -> bytes:
         """The name in wire form, case as sent."""
         return self.shape.qname
+
+    @property
+    def folded(self) -> bytes:
+        """The name in wire form, lower-cased: what names are compared by."""
+        return self.shape.folded
 
     @property
     def qtype(self) -> int:
@@ -172,11 +179,17 @@ class Query:
         return self._parsed
 
     def outgoing(self, octets: bytes) -> Query:
-        """A copy with other octets for what follows in the chain; client, metadata and flight are shared."""
-        copy = Query(octets, shape_of(octets), self.client_sockaddr, self.endpoint, self.received_ns)
+        """A copy with other octets for what follows in the chain; client, metadata and flight are shared.
+
+        ValueError when the octets are no query that an upstream can be asked.
+        """
+        shape = shape_of(octets)
+        if shape.fault or len(octets) > wire.MAX_MESSAGE:
+            raise ValueError(f"not a query that can go out: {octets[:64]!r}")
+        copy = Query(octets, shape, self.client_sockaddr, self.endpoint, self.received_ns)
         copy.metadata = self.metadata
         copy.partition = self.partition
-        copy.flight = self.flight
+        copy.parent = self.parent or self
         return copy
 
     def respond(self, rcode: int = 0, ede_code: int | None = None, ede_text: str = "", aa: bool = False) -> Response:
@@ -187,7 +200,7 @@ class Query:
 
     async def run(self, async_fn: Callable[..., Awaitable[Any]], *args: object) -> Any:
         """Run `async_fn(*args)` in a real trio task, cancelled with this query, and return what it returns."""
-        return await self.flight.run(async_fn, args)
+        return await (self.parent or self).flight.run(async_fn, args)
 
     def __repr__(self) -> str:
         return f"<Query {self.name} type {self.qtype} from {self.client} by {self.protocol}>"
@@ -266,9 +279,11 @@ def conform(query: Query, octets: bytes) -> bytes:
 
 
 def _with_question(octets: bytes, shape: Shape) -> bytes:
-    """The client's own octets in place of a question that differs from them only in case."""
+    """The client's own octets in place of no question, or one that differs from them only in case."""
     end = shape.question_end
-    if octets[4:10] == b"\0\0\0\0\0\0" and len(octets) >= wire.QUESTION_START:  # as some servers refuse
+    if len(octets) < wire.QUESTION_START:
+        raise IndexError("a response shorter than its header")
+    if octets[4:10] == b"\0\0\0\0\0\0":  # as some servers refuse
         return octets[:4] + (b"\0\1" if shape.question else b"\0\0") + octets[6:12] + shape.question + octets[12:]
     same = octets[12 : end - 4].lower() == shape.folded and octets[end - 4 : end] == shape.question[-4:]
     return octets[:12] + shape.question + octets[end:] if same and octets[4:6] == b"\0\1" else octets

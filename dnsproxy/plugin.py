@@ -13,6 +13,7 @@ from dnsproxy.message import Query, Response
 if TYPE_CHECKING:
     from dnsproxy.datagram import DatagramReceiver, DatagramSender
     from dnsproxy.dnstap.events import Event
+    from dnsproxy.dnstap.relayed_output import Relay
     from dnsproxy.driver import Driver
     from dnsproxy.flight import Flights
 
@@ -35,6 +36,8 @@ class Server(Protocol):
     """What `bind` is given: the process around the chain."""
 
     version: str
+    workers: int  # processes that share the ports: this one's part of a cache is one in so many
+    relay: Relay | None  # with several of them: where file taps write to
     flights: Flights
     driver: Driver
     receiver: DatagramReceiver

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import resource
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ import dnsproxy
 from dnsproxy import admin
 from dnsproxy.config import AdminSocket, ConfigErrors, Configuration
 from dnsproxy.datagram import make_receiver, make_sender
+from dnsproxy.dnstap.relayed_output import Relay
 from dnsproxy.driver import make_driver
 from dnsproxy.flight import Flights
 from dnsproxy.generation import Generation
@@ -24,7 +24,16 @@ from dnsproxy.intake import Intake
 from dnsproxy.leases import Leases
 from dnsproxy.listeners.tcp import TcpListener
 from dnsproxy.listeners.udp import UdpListener, WildcardUdpListener
-from dnsproxy.sockets import Place, Sockets, StartError, bind_all, close_all, places
+from dnsproxy.sockets import (
+    OpenSockets,
+    Place,
+    Sockets,
+    StartError,
+    bind_all,
+    close_all,
+    places,
+    raise_descriptor_limit,
+)
 from dnsproxy.status import snapshot
 
 log = logging.getLogger("dnsproxy")
@@ -40,7 +49,7 @@ def run(configuration: Configuration, load: Load | None = None) -> int:
 
     `load` reads the file again on SIGHUP.
     """
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     server = Server(configuration, load)
     try:
         server.bind()
@@ -64,13 +73,6 @@ def _complain(error: BaseException) -> None:
     sys.stderr.write(f"dnsproxy: {error}\n")
 
 
-def _raise_descriptor_limit() -> None:
-    """As many descriptors as the system lets this process have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _leaves(group: BaseExceptionGroup[Any] | None) -> Iterator[BaseException]:
     for error in group.exceptions if group is not None else ():
         if isinstance(error, BaseExceptionGroup):
@@ -79,14 +81,23 @@ def _leaves(group: BaseExceptionGroup[Any] | None) -> Iterator[BaseException]:
             yield error
 
 
+def _places(configuration: Configuration) -> list[Place]:
+    return places(address for server in configuration.servers for address in server.listen)
+
+
 class Server:
     """Everything that runs in one process."""
 
     version = dnsproxy.__version__
 
-    def __init__(self, configuration: Configuration, load: Load | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, load: Load | None = None, open_sockets: OpenSockets = bind_all
+    ) -> None:
         self.configuration = configuration
+        self.workers = configuration.workers
         self.load = load
+        self.open_sockets = open_sockets
+        self.relay: Relay | None = None
         self.started = time.monotonic()
         limits = configuration.limits
         self.flights = Flights(limits.run_tasks)
@@ -104,13 +115,15 @@ class Server:
 
     def bind(self) -> None:
         """Open every listening socket, before anything else; StartError when one cannot be had."""
-        self.sockets = bind_all(places(address for server in self.configuration.servers for address in server.listen))
+        self.sockets = self.open_sockets(_places(self.configuration), ())
 
     async def serve(self) -> None:
         """Start everything, wait for signals, end everything."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
-                await self.start(nursery)
+                generation = await self.start(nursery)
+                generation.describe()
+                log.info("ready: listening on %s", ", ".join(self._urls()))
                 async for number in signals:
                     if number != signal.SIGHUP:
                         break
@@ -119,7 +132,7 @@ class Server:
                 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))  # we are ending already
                 nursery.cancel_scope.cancel()
 
-    async def start(self, nursery: trio.Nursery) -> None:
+    async def start(self, nursery: trio.Nursery) -> Generation:
         """Put the configuration in service; StartError says what is in the way."""
         self.nursery = self.flights.nursery = nursery
         self.driver = make_driver(self.flights)
@@ -130,11 +143,10 @@ class Server:
         for place in self.sockets:
             await self._listen(place, generation)
         await self._open_admin(self.configuration.admin)
-        generation.describe()
         gc.collect()
         gc.freeze()  # what exists now stays: no collection need look at it again
         gc.set_threshold(GC_ALLOCATIONS)
-        log.info("ready: listening on %s", ", ".join(self._urls()))
+        return generation
 
     async def _open_admin(self, wanted: AdminSocket | None) -> None:
         assert self.nursery is not None
@@ -172,7 +184,7 @@ class Server:
             return
         try:
             configuration = self.load()
-            await self._replace(configuration)
+            await self.replace(configuration)
         except (ConfigErrors, StartError) as exc:
             for line in str(exc).splitlines():
                 log.error("%s", line)  # noqa: TRY400  the operator's mistake: no traceback
@@ -180,11 +192,12 @@ class Server:
             return
         log.info("reload: done, listening on %s", ", ".join(self._urls()))
 
-    async def _replace(self, configuration: Configuration) -> None:
+    async def replace(self, configuration: Configuration) -> None:
+        """Put another configuration in service; StartError, and nothing is changed, when that cannot be."""
         assert self.nursery is not None
         assert self.generation is not None
-        wanted = places(address for server in configuration.servers for address in server.listen)
-        added = bind_all([place for place in wanted if place not in self.sockets], self.sockets)
+        wanted = _places(configuration)
+        added = self.open_sockets([place for place in wanted if place not in self.sockets], self.sockets)
         try:
             generation = Generation(configuration, self)
         except StartError:
@@ -260,7 +273,7 @@ class Server:
         leased = list(self.leases.things())
         status = snapshot(
             started=self.started,
-            workers=self.configuration.workers,
+            workers=self.workers,
             listeners=[
                 *(pump.status() for pump in self.udp.values()),
                 *(listener.status() for listener in self.tcp.values()),

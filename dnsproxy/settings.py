@@ -14,6 +14,7 @@ from dnsproxy.options import Reader, option, shown
 from dnsproxy.values import Cidr, Duration, Zone
 
 MAX_SOCKET_PATH = 107  # octets of sun_path on Linux, less the zero at its end
+MAX_WORKERS = 1024  # more processors than machines have
 ROOT = Zone((b"\0",))
 SYSTEM_ADMIN_FOLDER = "/run/dnsproxy"
 DEFAULT_LISTEN = (
@@ -37,11 +38,11 @@ DEFAULT_ALLOW = tuple(
 
 
 def _read_workers(value: int | str, _folder: Path) -> int:
-    if value == 1:
-        return 1
-    if value == "auto" or (isinstance(value, int) and value > 1):
-        raise ValueError(f"{shown(value)}: this version runs one process only; expected 1")
-    raise ValueError(f'{shown(value)} is no number of processes; expected 1 or more, or "auto"')
+    if value == "auto":
+        return len(os.sched_getaffinity(0))
+    if isinstance(value, int) and 1 <= value <= MAX_WORKERS:
+        return value
+    raise ValueError(f'{shown(value)} is no number of processes; expected 1 to {MAX_WORKERS}, or "auto"')
 
 
 def _read_admin(value: str | bool, folder: Path) -> str | Literal[False]:
@@ -91,7 +92,7 @@ class ServerKeys:
 class ProcessKeys:
     """The keys that stand at top level only."""
 
-    workers: Workers = option(1, help="processes sharing the ports")
+    workers: Workers = option(1, help='processes sharing the ports; "auto": one for each processor')
     admin: AdminPath = option(None, help="unix socket of `dnsproxy status`", default_text="see the manual")
     limits: Limits = option(Limits(), help="bounds of a process")
 

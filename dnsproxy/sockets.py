@@ -86,7 +86,7 @@ def bind_all(wanted: Iterable[Place], present: Iterable[Place] = ()) -> Sockets:
 def bind_shared(wanted: Iterable[Place], count: int, present: Iterable[Place] = ()) -> list[Sockets]:
     """As bind_all, `count` sockets for every place, among which the kernel divides the clients.
 
-    What somebody listens on already is an error even if he would share it: each place is bound for ourselves alone first.
+    A port that is taken is an error even if its owner would share it: each place is bound for ourselves alone first.
     """
     alone = bind_all(wanted, present)
     found = {place: (sock.getsockname()[1], _is_v6only(sock)) for place, sock in alone.items()}
@@ -145,5 +145,5 @@ def _why(place: Place, error: OSError) -> str:
     reason = os.strerror(error.errno) if error.errno else str(error)
     hint = ""
     if error.errno == errno.EACCES:
-        hint = "; ports below 1024 take root, CAP_NET_BIND_SERVICE or a socket from systemd"
+        hint = "; ports below 1024 take root or CAP_NET_BIND_SERVICE"
     return f"cannot listen on {place}: {reason}{hint}"

@@ -107,8 +107,22 @@ def tables(status: Mapping[str, Any]) -> str:
     parts.append(_table("TAP", "name", columns, status.get("taps", ())))
     columns = ("state", "queries", "responses", "timeouts", "mismatches", "in_flight", "rtt_ms")
     parts.append(_table("UPSTREAM", "name", columns, status.get("upstreams", ())))
-    parts.append([f"{clean(name)}: {_cell(counters)}" for name, counters in status.get("plugins", {}).items()])
+    parts.append([f"{clean(name)}: {_counters(counters)}" for name, counters in status.get("plugins", {}).items()])
+    parts.append(_troubles(status))
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _counters(counters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{clean(name).replace('_', ' ')} {clean(value)}" for name, value in counters.items())
+
+
+def _troubles(status: Mapping[str, Any]) -> list[str]:
+    """What was refused for a limit, and what failed inside: lines only where there was any."""
+    refused = status.get("limits", {}).get("refused", {})
+    lines = [f"refused for the limit {clean(name)}: {clean(number)}" for name, number in refused.items() if number]
+    if status.get("failures"):
+        lines.append(f"queries that failed inside a plugin: {clean(status['failures'])} (see the log)")
+    return lines
 
 
 def _headline(status: Mapping[str, Any]) -> str:

@@ -93,13 +93,14 @@ def test_starting_hands_the_configuration_to_the_server(file: Path, monkeypatch:
     server: Any = importlib.import_module("dnsproxy.server")
     started: list[Any] = []
 
-    def run(configuration: Any) -> int:
-        started.append(configuration)
+    def run(configuration: Any, load: Any) -> int:
+        started.extend((configuration, load()))
         return 0
 
     monkeypatch.setattr(server, "run", run)
     assert status_of("--config", str(file), "--replace-port", "5300:5400") == 0
-    assert [str(address) for address in started[0].servers[0].listen] == ["127.0.0.1:5400"]
+    for configuration in started:  # at the start, and again at a reload
+        assert [str(address) for address in configuration.servers[0].listen] == ["127.0.0.1:5400"]
 
 
 @pytest.mark.parametrize("pair", ["5300", "a:b", "1:99999", ":", "1:2:3"])

@@ -145,7 +145,7 @@ def test_an_unknown_table_is_one_error_whatever_it_holds_and_however_often_it_co
     first, second = errors(text)
     assert first == '1: [froward] unknown table "froward"; did you mean "forward"?'
     tables = '"broken", "cache", "dnstap", "forward", "limits", "records" or "server"'
-    assert second == f'5: [other] unknown table "other"; expected {tables}'
+    assert second == f'5: [other] unknown table "other", and no plugin of that name is installed; expected {tables}'
 
 
 def test_an_unknown_table_in_a_block_is_one_error() -> None:

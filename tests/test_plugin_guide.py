@@ -13,7 +13,7 @@ import pytest
 from tests.support import behaviours, wire
 from tests.support.client import ask
 from tests.support.collector import Collector, unix_address, wait_until
-from tests.support.documents import GUIDE, README, ROOT, blocks, install_guide_packages, named_block
+from tests.support.documents import GUIDE, README, blocks, install_guide_packages, named_block
 from tests.support.proxy import Proxy, run_dnsproxy
 from tests.support.toml import dnstap, forward, stanza
 from tests.support.upstream import HostileUpstream
@@ -55,7 +55,9 @@ def proxy(
             stanza("[maxttl]", {"ttl": "60s"}),
             stanza("[types]", {}),
             stanza("[slow]", {"above": f"{SLOW_MS - 10}ms"}),
-            stanza("[canary]", {"server": "127.0.0.1", "port": upstream.port, "name": "canary.test.", "every": "200ms"}),
+            stanza(
+                "[canary]", {"server": "127.0.0.1", "port": upstream.port, "name": "canary.test.", "every": "200ms"}
+            ),
             stanza("[journal]", {"file": "journal.txt"}),
             dnstap(to=collector, extra=EXTRA),
             forward(upstream),
@@ -116,9 +118,7 @@ def test_an_answer_may_carry_a_policy_to_the_taps(proxy: Proxy, collector: Colle
     assert wire.name_to_wire("www.bad.example.org") in answered.policy
 
 
-def test_a_query_may_be_changed_for_what_follows(
-    proxy: Proxy, upstream: HostileUpstream, collector: Collector
-) -> None:
+def test_a_query_may_be_changed_for_what_follows(proxy: Proxy, upstream: HostileUpstream, collector: Collector) -> None:
     asked = wire.query("subnet.example.org", edns=True, options=[ECS])
     ask(asked, proxy.port)
     (seen,) = upstream.seen_for("subnet")
@@ -167,11 +167,10 @@ def test_a_leased_thing_has_a_task_of_its_own(proxy: Proxy) -> None:
 @pytest.mark.parametrize("path", ["test_nogo.py", "test_pause.py"])
 def test_the_tests_of_the_guide_pass(path: str, site: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / path).write_text(named_block(GUIDE, path).text)
-    search = os.pathsep.join([site["PYTHONPATH"], str(ROOT), str(ROOT / "plugins")])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": search},
+        env={**os.environ, **site},
         check=False,
         capture_output=True,
         text=True,

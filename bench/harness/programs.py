@@ -4,14 +4,21 @@ import os
 import shutil
 import subprocess
 
+from harness.errors import BenchError
+
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # daemons live here, outside an ordinary user's PATH
 VERSION_TIMEOUT_S = 20  # a cold start of a Python program on a busy machine
 
 INSTALL = {
     "dnsperf": "apt-get install dnsperf",
     "nsd": "apt-get install nsd",
+    "nsd-control": "apt-get install nsd",
     "dnsdist": "apt-get install dnsdist",
     "coredns": "go install github.com/coredns/coredns@latest, with its `coredns` in PATH",
+    "unbound": "apt-get install unbound",
+    "dnsmasq": "apt-get install dnsmasq-base",
+    "named": "apt-get install bind9",
+    "perf": "apt-get install linux-perf",
     "dnsproxy": "make setup",
 }
 
@@ -20,6 +27,14 @@ def find(program: str) -> str | None:
     """The path of a program, or None."""
     folders = (os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS)
     return shutil.which(program, path=os.pathsep.join(folders))
+
+
+def require(program: str) -> str:
+    """The path of a program; raises BenchError with what installs it."""
+    path = find(program)
+    if path is None:
+        raise BenchError(how_to_get(program))
+    return path
 
 
 def how_to_get(program: str) -> str:

@@ -32,6 +32,7 @@ TEND_S: Final = 1.0  # ages and drop episodes are looked at so often while there
 CONNECTING, CONNECTED, DOWN, CLOSED = "connecting", "connected", "down", "closed"
 
 log = logging.getLogger("dnsproxy")
+totals = logging.getLogger("dnsproxy.totals")  # its one line at the end; a worker's supervisor writes it for all
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Output:
         if backlog.episode:
             log.warning("tap %s dropped %s", self.name, backlog.episode)
         dropped = sum(backlog.dropped.values())
-        log.info(
+        totals.info(
             "tap %s: offered=%d sent=%d queued=%d dropped=%d",
             *(self.name, backlog.offered, backlog.sent, backlog.queued, dropped),
         )

@@ -96,11 +96,12 @@ class Exchange(Pending):
         if self.attempt:
             self.upstream.queries += 1
         if self.taps:
-            event = Event(FORWARDER_QUERY, self.query, carrier.route, self.sent_ns, octets, 0, None, self.zone[0])
+            asked = self.query.parent or self.query  # labels describe what the client asked
+            event = Event(FORWARDER_QUERY, asked, carrier.route, self.sent_ns, octets, 0, None, self.zone[0])
             for tap in self.taps:
                 try:
                     tap.forwarder_query(event)
-                except Exception as exc:
+                except BaseException as exc:
                     isolate(tap, exc)
 
     def answered(self, octets: bytes, received_ns: int, truncated: bool = False) -> None:
@@ -123,7 +124,7 @@ class Exchange(Pending):
         if self.taps and self.carrier is not None:
             event = Event(
                 FORWARDER_RESPONSE,
-                self.query,
+                self.query.parent or self.query,
                 self.carrier.route,
                 self.sent_ns,
                 None,
@@ -134,7 +135,7 @@ class Exchange(Pending):
             for tap in self.taps:
                 try:
                     tap.forwarder_response(event)
-                except Exception as exc:
+                except BaseException as exc:
                     isolate(tap, exc)
         if not self.done:
             self.value = octets
@@ -206,7 +207,7 @@ def free_id(left: list[bytes], in_use: Container[bytes]) -> bytes:
 _isolated: set[Tap] = set()
 
 
-def isolate(tap: Tap, error: Exception) -> None:
+def isolate(tap: Tap, error: BaseException) -> None:
     """A tap raised: it never changes an answer; log it the first time."""
     if tap not in _isolated:
         _isolated.add(tap)

@@ -12,7 +12,7 @@ from dnsproxy import wire
 from dnsproxy.address import Address, sockaddr_of
 from dnsproxy.dnstap.events import Route
 from dnsproxy.flight import Waiter
-from dnsproxy.upstream.exchange import REFUSED, SEND_ERROR, Exchange, draw_ids
+from dnsproxy.upstream.exchange import CANCELLED, REFUSED, SEND_ERROR, Exchange, draw_ids
 
 if TYPE_CHECKING:
     from dnsproxy.datagram import DatagramReceiver, DatagramSender
@@ -54,7 +54,7 @@ class UdpSocket:
         try:
             wires = self.pool.receiver.receive_connected(self.sock, self.fd)
         except OSError:
-            self._refused(())
+            self._refused(self.wires)
             return
         received_ns = time.time_ns()
         exchanges = self.exchanges
@@ -78,8 +78,9 @@ class UdpSocket:
             return
         self.pool.upstream.mismatches += 1
         self.strays += 1
-        for oldest in list(self.exchanges.values())[:1] if exchange is None else [exchange]:
-            oldest.mismatched(self.strays)
+        suspect = exchange or next(iter(self.exchanges.values()), None)
+        if suspect is not None:
+            suspect.mismatched(self.strays)
 
     def forget(self, exchange: Exchange) -> None:
         """Free the ID of an exchange that is over."""
@@ -88,7 +89,7 @@ class UdpSocket:
                 self.late.clear()
             self.late[exchange.id] = exchange.query.shape.question
 
-    def _refused(self, unsent: tuple[bytes, ...] | list[bytes]) -> None:
+    def _refused(self, unsent: list[bytes]) -> None:
         """The upstream's port is closed: what was sent from this socket gets no reply."""
         waiting = {octets[:2] for octets in unsent}
         for taken, exchange in list(self.exchanges.items()):
@@ -138,10 +139,11 @@ class UdpSocket:
         self.pool.driver.want_write(self)
 
     def close(self) -> None:
-        """Nothing is expected here any more."""
+        """Nothing is expected here any more, and nothing goes out."""
         self.pool.driver.remove(self)
         for exchange in list(self.exchanges.values()):
-            exchange.failed(SEND_ERROR)
+            exchange.failed(CANCELLED)
+        self.wires = []  # or a flush to come would send them on whatever has the descriptor by then
         self.sock.close()
 
 
@@ -180,7 +182,10 @@ class UdpPool:
         self.retired: set[UdpSocket] = set()
 
     def limit(self, sockets: int) -> None:
-        """Use fewer sockets, before the first is open: when many upstreams share the descriptors."""
+        """Use no more than that many sockets: when many upstreams share the descriptors."""
+        for surplus in self.sockets[sockets:]:
+            if surplus is not None:
+                self._retire(surplus)
         self.sockets = self.sockets[:sockets]
 
     def send(self, exchange: Exchange) -> None:
@@ -215,18 +220,35 @@ class UdpPool:
                 self.upstream.queries += 1
 
     def _pick(self) -> UdpSocket:
+        """A socket at random, replaced when it is worn or has too much in flight; OSError when none can be had."""
+        if not self.sockets:
+            raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
         index = int.from_bytes(os.urandom(2), "big") % len(self.sockets)
         chosen = self.sockets[index]
         if chosen is not None:
             worn = chosen.used >= SOCKET_QUERIES or self.flights.now >= chosen.retire_at
             if not worn and len(chosen.exchanges) < SOCKET_IN_FLIGHT:
                 return chosen
-        fresh = self._open()
+        try:
+            fresh = self._open()
+        except OSError:
+            return self._one_that_is_open()
         if chosen is not None:
-            self.retired.add(chosen)
-            self.flights.timers.at(self.flights.now + self.upstream.timeout_s, _Retired(chosen))
+            self._retire(chosen)
         self.sockets[index] = fresh
         return fresh
+
+    def _one_that_is_open(self) -> UdpSocket:
+        """When descriptors have run out, a worn socket is better than none."""
+        usable = [one for one in self.sockets if one is not None and len(one.exchanges) < SOCKET_IN_FLIGHT]
+        if not usable:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return min(usable, key=lambda one: len(one.exchanges))
+
+    def _retire(self, replaced: UdpSocket) -> None:
+        """Read it for as long as a reply may still come."""
+        self.retired.add(replaced)
+        self.flights.timers.at(self.flights.now + self.upstream.timeout_s, _Retired(replaced))
 
     def _open(self) -> UdpSocket:
         """A socket on a port that the system draws at random."""
@@ -244,9 +266,10 @@ class UdpPool:
         return opened
 
     def close(self) -> None:
-        """End every exchange and close every socket."""
-        for opened in [*self.sockets, *self.retired]:
-            if opened is not None:
-                opened.close()
-        self.sockets = [None] * len(self.sockets)
+        """End every exchange and close every socket, for good."""
+        opened = [*self.sockets, *self.retired]
+        self.sockets, self.current = [], None
         self.retired.clear()
+        for one in opened:
+            if one is not None:
+                one.close()

@@ -1,9 +1,10 @@
-"""What a supervisor and a worker say to each other: messages with descriptors, over a stream socket, without waiting."""
+"""What a supervisor and a worker say to each other: messages with descriptors, over a stream socket, never waiting."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 from collections import deque
@@ -14,6 +15,7 @@ from typing import Any, Final, NamedTuple
 MAX_MESSAGE: Final = 64 * 2**20  # octets; the status of thousands of upstreams takes a few hundred KiB
 MAX_DESCRIPTORS: Final = 200  # with one message; the kernel takes 253 (SCM_MAX_FD)
 RECEIVE_OCTETS: Final = 65536
+OWN_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to workers too, which leave them to us
 
 _LENGTH = struct.Struct("!I")
 _DESCRIPTOR = struct.Struct("@i")

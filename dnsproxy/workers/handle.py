@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from dnsproxy.sockets import Place, Sockets, close_all
-from dnsproxy.workers.control import MAX_DESCRIPTORS, Channel, Closed, ControlError, Message
+from dnsproxy.workers.control import MAX_DESCRIPTORS, OWN_SIGNALS, Channel, Closed, ControlError, Message
 from dnsproxy.workers.loop import READ, WRITE, Loop
 
 QUICK_S: Final = 1.0  # a worker that ends within this long of being ready will probably do so again
 # before another one is started, by how many ended quickly one after the other: at once for a first accident
 BACKOFF_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 EXIT_S: Final = 5.0  # from the end of the connection to the end of the process
-OWN_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to workers too; the supervisor passes on
 
 log = logging.getLogger("dnsproxy")
 
@@ -77,12 +76,17 @@ class WorkerHandle:
 
     def start(self, orders: dict[str, Any]) -> None:
         """Run a process, and give it the sockets and the configuration."""
+        self.state, self.status, self.reason, self._ready_at = State.STARTING, None, "", None
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = _spawn(theirs, self.number)
+            try:
+                self._process = _spawn(theirs, self.number)
+            except OSError as exc:
+                ours.close()
+                self._gone(f"cannot be started: {exc.strerror}")
+                return
         self._channel = Channel(ours)
         self._loop.watch(self._channel, self._on_event)
-        self.state, self.status, self.reason, self._ready_at = State.STARTING, None, "", None
         self.give(self.sockets)
         self.tell("start", orders)
 
@@ -131,10 +135,13 @@ class WorkerHandle:
         self._read_the_rest()
         self._hang_up()
         self._process = None
-        self.status = None
+        self._gone(_how(status))
+
+    def _gone(self, how: str) -> None:
         lived = self._ready_at is not None and time.monotonic() - self._ready_at > QUICK_S
         self.quick_ends = 0 if lived else self.quick_ends + 1
-        self._supervisor.ended(self, _how(status))
+        self.state, self.status = State.NONE, None
+        self._supervisor.ended(self, how)
 
     def _on_event(self, mask: int) -> None:
         channel = self._channel
@@ -145,10 +152,11 @@ class WorkerHandle:
                 for message in channel.receive():
                     self._supervisor.heard(self, message)
             channel.flush()
-            self._loop.events(channel, READ | WRITE if channel.wants_to_write else READ)
+            if channel is self._channel:
+                self._loop.events(channel, READ | WRITE if channel.wants_to_write else READ)
         except ControlError as exc:
             if not isinstance(exc, Closed):
-                log.error("worker %d speaks no sense: %s", self.number, exc)
+                log.warning("worker %d speaks no sense: %s", self.number, exc)
             self._hang_up()
             self._loop.later(EXIT_S, self._killer(self._process))
 
@@ -200,7 +208,10 @@ def _spawn(theirs: socket.socket, number: int) -> subprocess.Popen[bytes]:
 
 def interpreter() -> list[str]:
     """This interpreter, finding modules where we did: not in the current folder unless we were started that way."""
-    from_here = sys.path[:1] in ([""], [str(Path.cwd())])
+    try:
+        from_here = sys.path[:1] in ([""], [str(Path.cwd())])
+    except FileNotFoundError:
+        from_here = False
     flags = {"-P": not from_here, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
     return [sys.executable, *(flag for flag, is_set in flags.items() if is_set)]
 

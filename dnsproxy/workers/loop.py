@@ -66,8 +66,11 @@ class Loop:
             self._selector.modify(file, events, key.data)
 
     def forget(self, file: HasFileno) -> None:
-        """Watch it no more; to be called before it is closed."""
-        self._selector.unregister(file)
+        """Watch it no more, if it is watched; to be called before it is closed."""
+        try:
+            self._selector.unregister(file)
+        except KeyError:
+            pass
 
     def later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call once, after so many seconds."""

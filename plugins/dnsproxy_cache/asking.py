@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy.errors import QueryError
 from dnsproxy.flight import Cancelled, Pending, Waiter
-from dnsproxy.message import Query, Response, shape_of
+from dnsproxy.message import Query, Response
+from dnsproxy.shape import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class Learner(Protocol):
-    """Who wants to know answers."""
+    """The cache, as those see it who ask for it."""
+
+    next: Handler
 
     def learn(self, query: Query, key: bytes, response: Response) -> None:
         """The rest of the chain has answered the query with that key."""
@@ -71,6 +74,8 @@ class Errand(Waiter):
         self.flight_of_its_own = flights.spawn(self._run(ask, query), f"asking for {query.name}")
 
     async def _run(self, ask: Handler, query: Query) -> None:
+        if self.done:
+            return
         try:
             self.set(await ask(query))
         except QueryError as exc:
@@ -78,8 +83,10 @@ class Errand(Waiter):
 
     def cancel(self) -> None:
         """End what is under way."""
-        if not self.done:
-            Waiter.cancel(self)
+        if self.done:
+            return
+        Waiter.cancel(self)
+        if self.flight_of_its_own.waiter is not None:
             self.flight_of_its_own.throw(Cancelled())
 
 

@@ -12,8 +12,12 @@ from dnsproxy.config import Duration, OptionError, Size, option
 class CacheConfig:
     """`[cache]`: how much is kept, for how long, and what happens near and past the end."""
 
-    size: Size = option(32 * 2**20, minimum=1024, help="octets of answers, keys and bookkeeping; memory stays below 3 ×")
-    min_ttl: Duration = option(0.0, help="answers are kept at least this long; negative ones and TTL 0 are not affected")
+    size: Size = option(
+        32 * 2**20, minimum=1024, help="octets of answers, keys and bookkeeping; memory stays below 3 ×"
+    )
+    min_ttl: Duration = option(
+        0.0, help="answers are kept at least this long; negative ones and TTL 0 are not affected"
+    )
     max_ttl: Duration = option(86400.0, minimum=1.0, help="answers are kept at most this long")
     max_negative_ttl: Duration = option(3600.0, help="NXDOMAIN and NODATA are kept at most this long (RFC 2308)")
     serve_stale: Duration | Literal[False] = option(

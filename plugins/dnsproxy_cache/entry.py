@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from dnsproxy import wire
@@ -22,13 +23,14 @@ _STALE = wire.ede_option(EDE_STALE_ANSWER, "")
 class Entry:
     """What stands under a key. Times are seconds of trio's clock.
 
-    Until `until`, `plain` and `with_opt` are the responses for clients without and with EDNS, where they have been made.
+    Until `until`, `plain` and `with_opt` are the responses for clients without and with EDNS, as far as they exist.
     """
 
     __slots__ = (
         "edns",
         "expires",
         "failed",
+        "filled_at",
         "hits",
         "key",
         "life",
@@ -64,13 +66,14 @@ class Entry:
         self.wire, self.offsets, self.life, self.failed, self.scope = answer
         self.edns = edns
         self.expires = now + self.life
-        self.shown_at = now  # when the TTLs in `wire` were right
-        self.until = self.retry_at = 0.0  # retry_at: when to try upstreams again that have failed; 0: none has
+        self.filled_at = self.shown_at = now  # shown_at: when the TTLs in `wire` were right
+        self.until = -inf
+        self.retry_at = inf  # when to ask upstreams again that did not answer; inf: they are not known not to
 
     def empty(self) -> None:
         """It has been evicted: nothing finds an answer here any more."""
         self.wire, self.offsets = b"", ()
-        self.until = self.expires = 0.0
+        self.until = self.expires = -inf
         self._forget_responses()
 
     def _forget_responses(self) -> None:
@@ -80,7 +83,7 @@ class Entry:
             renewal.done = True
 
     def serves(self, has_opt: bool) -> bool:
-        """Whether it is for such clients: a server that chokes on EDNS fails for those who use it only (RFC 6891, 7)."""
+        """Whether it is for such clients: a server that chokes on EDNS fails only for those who use it (RFC 6891)."""
         return not self.failed or self.edns == has_opt
 
     def frequency(self) -> int:
@@ -105,7 +108,7 @@ class Entry:
         return response
 
     def respond_to_subnet(self, subnet: bytes, dnssec_ok: bool) -> Response:
-        """The same for a query with ECS: its subnet, and how much of it the answer holds for (RFC 7871 section 7.2.1)."""
+        """The same for a query with ECS: its subnet, and how much of it the answer is for (RFC 7871 section 7.2.1)."""
         if self.scope is None or len(subnet) < 4:
             return self.respond(True, dnssec_ok)
         data = subnet[:3] + bytes((self.scope,)) + subnet[4:]

@@ -9,7 +9,7 @@ from dnsproxy import wire
 from dnsproxy.errors import NOERROR, NXDOMAIN
 
 if TYPE_CHECKING:
-    from dnsproxy.message import Shape
+    from dnsproxy.shape import Shape
 
 SOA, ANY = 6, 255
 POINTER = 0xC0  # how a compressed name begins (RFC 1035 section 4.1.4)
@@ -62,7 +62,7 @@ def read(octets: bytes, shape: Shape, bounds: Bounds) -> Answer | None:
     life = min(shown) if shown else FAILURE_S
     if not life or len(octets) > MAX_KEPT:
         return None
-    if life < least or (shown and max(shown) > most):
+    if shown and (life < least or max(shown) > most):
         shown = [min(max(ttl, least), most) for ttl in shown]
         life = min(shown)
     if shown is not ttls or octets[2] & wire.AA:

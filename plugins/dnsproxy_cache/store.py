@@ -10,25 +10,27 @@ from dnsproxy_cache.entry import Entry
 if TYPE_CHECKING:
     from dnsproxy_cache.reading import Answer
 
-ENTRY_OCTETS = 640  # of an entry beside key and wire: objects, table slots and its trace; measured with tracemalloc
+ENTRY_OCTETS = 660  # of an entry beside key and wire: objects, table slots and its trace; measured with tracemalloc
 RECORD_OCTETS = 40  # of each record: where its TTL stands
 PROBATION = 0.1  # of the size: where entries begin; those not used there are evicted first
 CHANCES = 32  # entries that one eviction may pass over because they were used: bounds its time
 KNOWN = 8192  # queries whose entry is found without making their key
+KNOWN_OCTETS = 512  # of the size for each of them: few where the cache is small
 
 
 class Store:
     """Entries by key, in two queues: on probation, and protected after having been used there.
 
     An entry that is used while it stands in its queue goes to the end of the protected one when its turn comes. A key
-    that was evicted from probation not long ago begins protected. See Yang et al., "FIFO queues are all you need for cache
-    eviction", SOSP 2023.
+    that was evicted from probation not long ago begins protected. (Yang et al., "FIFO queues are all you need for cache
+    eviction", SOSP 2023.)
     """
 
     def __init__(self, size: int, stale_s: float = 0.0) -> None:
         self.size = size
         self.stale_s = stale_s  # how long past its end an entry is worth keeping
         self.entries: dict[bytes, Entry] = {}
+        self.most_known = min(KNOWN, size // KNOWN_OCTETS)
         self.known: dict[bytes, Entry] = {}  # by Shape.key: exact octets of queries without partition
         self.probation: deque[Entry] = deque()
         self.protected: deque[Entry] = deque()
@@ -43,7 +45,7 @@ class Store:
 
     def know(self, octets: bytes, entry: Entry) -> None:
         """Find `entry` for queries of exactly these octets from now on."""
-        if len(self.known) >= KNOWN:
+        if len(self.known) >= self.most_known:
             self.known.clear()
         self.known[octets] = entry
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dnsproxy.dnstap.file_output import FileOutput
 from dnsproxy.dnstap.output import Output, SocketOutput
 from dnsproxy.dnstap.recorder import Recorder
+from dnsproxy.dnstap.relayed_output import Relay, RelayedOutput
 from dnsproxy.dnstap.schema import ALL_TYPES
 from dnsproxy.dnstap.sink import FrameForm
 from dnsproxy.plugin import Observer, Plugin, Server, Tap
@@ -70,8 +71,13 @@ class Dnstap(Observer, Tap):
 
 
 def _output(config: TapConfig, server: Server) -> Output:
-    kind = FileOutput if config.socket.scheme == "file" else SocketOutput
-    return server.lease(("dnstap", config.output), lambda: kind(config.output))
+    return server.lease(("dnstap", config.output), lambda: _make_output(config, server.relay))
+
+
+def _make_output(config: TapConfig, relay: Relay | None) -> Output:
+    if config.socket.scheme != "file":
+        return SocketOutput(config.output)
+    return RelayedOutput(config.output, relay) if relay else FileOutput(config.output)
 
 
 def _form(config: TapConfig, server: Server) -> FrameForm:

@@ -48,6 +48,7 @@ class Forward(Plugin):
         self.by_zone: list[tuple[bytes, Match]] = []
         self.routes: dict[bytes, list[Match]] = {}
         self.only: Match | None = None
+        self.missing: set[Target] = set()  # what could not be looked up, and has been told
         self.server: Server
 
     @classmethod
@@ -124,7 +125,7 @@ class Forward(Plugin):
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look up the names of upstreams until all are known."""
-        waiting = [stanza for stanza in self.work if _names(stanza)]
+        waiting = [stanza for stanza in self.work if _is_waiting(stanza)]
         with trio.move_on_after(RESOLVE_WAIT_S):
             waiting = [stanza for stanza in waiting if not await self._look_up(stanza)]
         task_status.started()
@@ -141,18 +142,25 @@ class Forward(Plugin):
                 infos = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
             except OSError as exc:
                 missing.append(target)
-                log.warning("forward: cannot resolve %s: %s; trying again", target.host, exc.args[-1])
+                if target not in self.missing:
+                    log.warning("forward: cannot resolve %s: %s; trying again", target.host, exc.args[-1])
+                self.missing.add(target)
                 continue
+            if target in self.missing:
+                log.warning("forward: %s is resolved now", target.host)
+                self.missing.discard(target)
             found[target] = list(dict.fromkeys(str(info[4][0]) for info in infos))
         self._lease(stanza, found)
-        return not missing
+        return not missing and not any(
+            target.file and not self._addresses(target, found) for target in stanza.config.to
+        )
 
     def _lease(self, stanza: Stanza, found: dict[Target, list[str]]) -> None:
         """Have the stanza ask every address that is known."""
         upstreams = []
         for target in stanza.config.to:
             stream = _stream(target, stanza.config)
-            for address in _addresses(target, found):
+            for address in self._addresses(target, found):
                 make = _factory(self.server, address, stream, stanza)
                 upstream = self.server.lease(("upstream", stream, address), make)
                 upstream.timeout_s = max(upstream.timeout_s, stanza.config.timeout)
@@ -162,6 +170,24 @@ class Forward(Plugin):
         for upstream in upstreams:
             upstream.limit_sockets(len(upstreams), descriptors)
         stanza.use(upstreams)
+
+    def _addresses(self, target: Target, found: dict[Target, list[str]]) -> list[Address]:
+        """What is known of a target's addresses; a resolv.conf is read now."""
+        if target.is_address:
+            return [Address.of(target.host, target.port)]
+        if not target.file:
+            return [Address.of(host, target.port) for host in found.get(target, ())]
+        why = "names no nameserver"
+        try:
+            hosts = nameservers(Path(target.file).read_text("utf-8", "replace"))
+        except OSError as exc:
+            hosts, why = [], exc.strerror or str(exc)
+        if not hosts and target not in self.missing:
+            self.missing.add(target)
+            log.warning("forward: %s: %s; trying again", target.file, why)
+        elif hosts:
+            self.missing.discard(target)
+        return [Address.of(host, DNS_PORT) for host in hosts]
 
     def status(self) -> dict[str, object]:
         """Counters of all stanzas together."""
@@ -188,27 +214,16 @@ def _names(stanza: Stanza) -> list[Target]:
     return [target for target in stanza.config.to if not target.is_address and not target.file]
 
 
+def _is_waiting(stanza: Stanza) -> bool:
+    """Whether more has to be looked up than there was at bind."""
+    return bool(_names(stanza)) or not stanza.upstreams
+
+
 def _stream(target: Target, config: ForwardConfig) -> bool | None:
     """Whether an upstream is asked by TCP; None: as the client asked."""
     if target.scheme is not None:
         return target.scheme == "tcp"
     return True if config.force_tcp else False if config.prefer_udp else None
-
-
-def _addresses(target: Target, found: dict[Target, list[str]]) -> list[Address]:
-    """What is known of a target's addresses; a resolv.conf is read now."""
-    if target.is_address:
-        return [Address.of(target.host, target.port)]
-    if not target.file:
-        return [Address.of(host, target.port) for host in found.get(target, ())]
-    try:
-        hosts = nameservers(Path(target.file).read_text("utf-8", "replace"))
-    except OSError as exc:
-        log.warning("forward: %s: %s", target.file, exc.strerror)
-        return []
-    if not hosts:
-        log.warning("forward: %s names no nameserver", target.file)
-    return [Address.of(host, DNS_PORT) for host in hosts]
 
 
 def _factory(server: Server, address: Address, stream: bool | None, stanza: Stanza) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from dnsproxy.config import Duration, OptionError, Reader, Zone, option
@@ -28,6 +29,12 @@ def _show_rcode(value: int) -> str:
     return f'"{names[value]}"' if value in names else str(value)
 
 
+def _read_target(value: str, folder: Path) -> Target:
+    target = Target.from_toml(value)
+    return replace(target, file=str(folder / target.file)) if target.file else target
+
+
+Upstreams = Annotated[Target, Reader((str,), Target.expected, _read_target, lambda target: f'"{target}"')]
 Rcode = Annotated[int, Reader((str, int), 'an rcode such as "SERVFAIL"', _read_rcode, _show_rcode)]
 
 
@@ -38,7 +45,7 @@ class ForwardConfig:
     from_: tuple[Zone, ...] = option(
         (Zone((b"\0",)),), one_or_more=True, help="zones whose names are forwarded; a network is its reverse zones"
     )
-    to: tuple[Target, ...] = option(
+    to: tuple[Upstreams, ...] = option(
         one_or_more=True, help="upstreams: addresses, host names, udp:// or tcp:// URLs, or the path of a resolv.conf"
     )
     except_: tuple[Zone, ...] = option((), one_or_more=True, help="zones inside `from` that are not forwarded here")

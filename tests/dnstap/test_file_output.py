@@ -12,9 +12,10 @@ import trio
 from trio.testing import MockClock, trio_test
 
 from dnsproxy.dnstap.destination import Destination, TlsOptions
-from dnsproxy.dnstap.file_output import FileOutput, create_beside
+from dnsproxy.dnstap.file_output import FileOutput
 from dnsproxy.dnstap.framestreams import DNSTAP, Reader, Started, Stopped, data_frame
 from dnsproxy.dnstap.output import OutputOptions
+from dnsproxy.dnstap.stream_file import create_beside
 from tests.dnstap.waiting import until
 
 

@@ -5,8 +5,9 @@ import pytest
 from dnsproxy.address import Address
 from dnsproxy.dnstap import dnstap_pb2
 from dnsproxy.dnstap.events import Event, Route
+from dnsproxy.dnstap.recorder import Recorder
 from dnsproxy.dnstap.schema import MessageType
-from dnsproxy.dnstap.sink import FrameForm, Sink, make_sinks
+from dnsproxy.dnstap.sink import FrameForm, Sink
 from dnsproxy.message import Endpoint, Query
 from dnsproxy.shape import shape_of
 from dnsproxy.template import compile_template
@@ -87,9 +88,24 @@ def test_taps_that_want_the_same_frames_share_them() -> None:
     first, second, third = list[bytes](), list[bytes](), list[bytes]()
     form = FrameForm(full=True, extra=compile_template("{name}"))
     same = FrameForm(full=True, extra=compile_template("{name}"))
-    sinks = make_sinks([(form, first.append), (FrameForm(), second.append), (same, third.append)])
-    assert len(sinks) == 2
-    for sink in sinks:
-        sink.take(make_event())
+    everything = frozenset(MessageType)
+    taps = [(everything, form, first.append), (everything, FrameForm(), second.append)]
+    Recorder([*taps, (everything, same, third.append)]).emit(make_event())
     assert first[0] is third[0]
     assert second[0] != first[0]
+
+
+def test_a_recorder_gives_each_tap_the_types_that_it_wants() -> None:
+    queries, everything = list[bytes](), list[bytes]()
+    recorder = Recorder(
+        [
+            (frozenset([MessageType.CLIENT_QUERY]), FrameForm(), queries.append),
+            (frozenset([MessageType.CLIENT_QUERY, MessageType.CLIENT_RESPONSE]), FrameForm(), everything.append),
+        ]
+    )
+    recorder.emit(make_event())
+    recorder.emit(Event.of(MessageType.CLIENT_RESPONSE, ROUTE, WIRE))
+    recorder.emit(Event.of(MessageType.TOOL_QUERY, ROUTE, WIRE))
+    assert (len(queries), len(everything)) == (1, 2)
+    assert recorder.wants(MessageType.CLIENT_RESPONSE)
+    assert not recorder.wants(MessageType.FORWARDER_QUERY)

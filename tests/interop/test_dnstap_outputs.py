@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.support.programs import end_program, require_program, run_program, ru
 
 pytestmark = pytest.mark.interop
 
+SETTLE_S, SETTLE_TRIES = 0.15, 20
 ARRIVED_NS = 1_700_000_000_123_456_789
 SENT_NS, REPLIED_NS, ANSWERED_NS = ARRIVED_NS + 1_000_000, ARRIVED_NS + 2_000_000, ARRIVED_NS + 3_000_000
 QUERY = dns.message.make_query("www.example.org", "A", id=4711)
@@ -78,6 +80,18 @@ def dnstap_program(destination: Destination, form: str, out: Path) -> Iterator[P
     command = [require_program("dnstap"), *place, form, "-w", str(out)]
     with running(command, out=out.with_suffix(".log")):
         yield out
+        wait_until_settled(out)
+
+
+def wait_until_settled(out: Path) -> None:
+    """Until `dnstap`, which writes in a routine of its own, has had time to write what it has read."""
+    size = -1
+    for _ in range(SETTLE_TRIES):
+        time.sleep(SETTLE_S)
+        now = out.stat().st_size if out.exists() else 0
+        if now and now == size:
+            return
+        size = now
 
 
 async def send(destination: Destination, events: list[Event]) -> None:

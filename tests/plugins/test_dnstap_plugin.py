@@ -35,6 +35,7 @@ class FakeServer:
     """Leases as the server does, and keeps what is leased."""
 
     version = "1.2.3"
+    relay = None
 
     def __init__(self) -> None:
         self.leased: dict[Hashable, Any] = {}

@@ -1,0 +1,105 @@
+"""A cache on a bench: its chain, its clock, its upstream; what tests of it have in common."""
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import dns.message
+import dns.rrset
+from dnsproxy_cache import Cache, CacheConfig
+from dnsproxy_cache.store import Store
+
+from dnsproxy.flight import Flights
+from dnsproxy.message import Query, Response, conform
+from dnsproxy.testing import Canned, answer_of
+
+T = TypeVar("T")
+START_S = 1000.25  # not a whole second: nothing may depend on that
+
+
+class Server:
+    """The process around the chain, as far as a cache needs it."""
+
+    def __init__(self) -> None:
+        self.flights = Flights()
+        self.flights.now = START_S
+        self.leased: dict[Hashable, Any] = {}
+
+    def lease(self, key: Hashable, factory: Callable[[], T]) -> T:
+        if key not in self.leased:
+            self.leased[key] = factory()
+        thing: T = self.leased[key]
+        return thing
+
+
+class Bench:
+    """A cache before `upstream`, which answers with these records; time passes when told."""
+
+    def __init__(self, *records: str, server: Server | None = None, **options: Any) -> None:
+        self.server = server or Server()
+        self.flights = self.server.flights
+        self.upstream = Canned(*records)
+        self.cache = Cache([CacheConfig(**options)])
+        self.cache.next = self.upstream
+        self.cache.bind([self.cache], self.server)  # type: ignore[arg-type]
+        self.cache.shelf.keeper = self.cache.refresher
+
+    @property
+    def store(self) -> Store:
+        return self.cache.store
+
+    @property
+    def asked(self) -> int:
+        """Queries that got past the cache."""
+        return len(self.upstream.queries)
+
+    def ask(self, query: Query) -> dns.message.Message:
+        """What the client gets, at once."""
+        return dns.message.from_wire(self.octets(query))
+
+    def octets(self, query: Query) -> bytes:
+        return conform(query, answer_of(self.cache.handle(query)).wire)
+
+    def launch(self, query: Query) -> list[Response | BaseException]:
+        """Ask as a listener does; what comes of it is in the list some day."""
+        outcome: list[Response | BaseException] = []
+
+        async def fly() -> None:
+            try:
+                outcome.append(await self.cache.handle(query))
+            except Exception as exc:
+                outcome.append(exc)
+
+        self.flights.spawn(fly(), "a test's query")
+        self.flights.drain()
+        return outcome
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass: timers fire, flights go on."""
+        end = self.flights.now + seconds
+        while (soonest := self.flights.timers.soonest()) <= end:
+            self.flights.now = soonest
+            self.flights.timers.fire(soonest)
+            self.flights.drain()
+        self.flights.now = end
+        self.flights.drain()
+
+
+def answer(query: Query, *sections: list[str], rcode: int = 0, flags: int = 0) -> Response:
+    """A response with these records in its answer, authority and additional sections."""
+    message = dns.message.make_response(query.message)
+    message.set_rcode(dns.rcode.Rcode(rcode))
+    message.flags |= flags
+    for section, lines in zip((message.answer, message.authority, message.additional), sections, strict=False):
+        section.extend(dns.rrset.from_text(*record(line)) for line in lines)
+    return Response.from_message(message)
+
+
+def record(line: str) -> tuple[str, int, str, str, str]:
+    """`owner TTL class type data` as dnspython wants it."""
+    owner, ttl, qclass, qtype, data = line.split(None, 4)
+    return owner, int(ttl), qclass, qtype, data
+
+
+def ttls(message: dns.message.Message) -> list[int]:
+    """Of all records, section by section."""
+    return [rrset.ttl for section in message.sections[1:] for rrset in section]

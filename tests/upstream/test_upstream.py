@@ -1,0 +1,177 @@
+"""An upstream's health: when it is passed over, how it is found again, and what is counted and logged."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+import trio
+from trio.testing import MockClock, trio_test
+
+from dnsproxy.address import Address
+from dnsproxy.driver import Driver
+from dnsproxy.upstream.upstream import FALL, SOCKETS, Changes, Upstream
+from tests.support.offline import Offline, answering, closed, silent, slow
+from tests.upstream.test_udp import SERVER, TIMEOUT_S, World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    offline = World()
+    yield offline
+    offline.close()
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def fail(world: World, times: int = FALL) -> None:
+    for _ in range(times):
+        world.exchange(run_s=TIMEOUT_S)
+
+
+def test_three_failures_in_a_row_and_not_fewer_put_it_down(world: World, logged: pytest.LogCaptureFixture) -> None:
+    world.script(silent)
+    fail(world, FALL - 1)
+    world.script(answering())
+    world.exchange()
+    world.script(silent)
+    fail(world, FALL - 1)
+    assert (world.upstream.up, logged.messages) == (True, [])
+    fail(world, 1)
+    assert not world.upstream.up
+    assert logged.messages == [f"upstream udp://{SERVER} down: 3 timeouts"]
+    assert world.upstream.upstream_status()["state"] == "down"
+
+
+def test_a_probe_finds_it_again_within_two_seconds(world: World, logged: pytest.LogCaptureFixture) -> None:
+    world.script(silent)
+    fail(world)
+    world.run(60)
+    logged.clear()
+    asked = len(world.network.asked)
+    changes = Changes.number
+    world.script(answering())
+    world.run(2)
+    assert world.upstream.up
+    assert logged.messages == [f"upstream udp://{SERVER} up: answered"]
+    assert Changes.number == changes + 1
+    assert len(world.network.asked) == asked + 1, "no probe after the one that was answered"
+    world.run(60)
+    assert len(world.network.asked) == asked + 1
+    status = world.upstream.upstream_status()
+    assert (status["queries"], status["responses"], status["timeouts"]) == (FALL, 0, FALL), "probes are in none"
+
+
+def test_probes_come_at_intervals_that_neither_flood_nor_stop(world: World) -> None:
+    world.script(closed)
+    for number in range(FALL):
+        world.exchange(f"{number}.example.org", run_s=0.01)
+    assert not world.upstream.up
+    asked = len(world.network.asked)
+    world.run(60)
+    assert 50 <= len(world.network.asked) - asked <= 90
+
+
+def test_an_ordinary_reply_brings_it_back_too(world: World) -> None:
+    world.script(silent)
+    fail(world)
+    world.script(answering())
+    assert world.exchange().outcome == "answered"
+    assert world.upstream.up
+
+
+def test_however_often_it_falls_there_is_one_probe_at_a_time(world: World) -> None:
+    for _ in range(20):
+        world.script(closed)
+        while world.upstream.up:
+            world.exchange(run_s=0.001)
+        world.script(answering())
+        world.exchange(run_s=0.001)
+        assert world.upstream.up
+    world.script(closed)
+    while world.upstream.up:
+        world.exchange(run_s=0.001)
+    asked = len(world.network.asked)
+    world.run(10)
+    assert len(world.network.asked) - asked <= 20
+
+
+def test_one_closed_port_is_a_hint_however_many_waited_there(world: World) -> None:
+    world.pool.limit(1)
+    world.script(silent)
+    waiting = [world.send(f"{number}.example.org") for number in range(100)]
+    world.run(0)
+    world.script(closed)
+    world.exchange("one.more.example.org")
+    assert {exchange.outcome for exchange in waiting} == {"refused"}
+    assert world.upstream.up
+    for number in range(FALL - 1):
+        world.run(0.01)
+        world.exchange(f"{number}.again.example.org")
+    assert not world.upstream.up
+
+
+def test_what_is_cancelled_says_nothing_about_health(world: World) -> None:
+    world.script(silent)
+    for _ in range(10):
+        exchange = world.exchange()
+        exchange.cancel()
+    assert world.upstream.up
+    assert world.upstream.failures == 0
+    assert world.upstream.in_flight == 0
+
+
+def test_the_time_of_a_reply_is_averaged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time_ns", lambda: int(world.flights.now * 1e9) + 1)
+    assert world.upstream.upstream_status()["rtt_ms"] is None
+    for delay_s in (0.1, 0.2):
+        world.script(slow(delay_s, answering()))
+        world.exchange(run_s=1)
+    assert world.upstream.upstream_status()["rtt_ms"] == pytest.approx(112.5, rel=0.01)
+
+
+def test_an_attempt_may_have_less_time_than_usual(world: World) -> None:
+    world.script(silent)
+    quick, usual = world.send("quick.example.org"), world.send("usual.example.org")
+    quick.timer.pop(quick)  # type: ignore[union-attr]
+    quick.timer = None
+    world.flights.timers.at(0.25, quick)
+    world.run(0.3)
+    assert (quick.outcome, usual.outcome) == ("timeout", "")
+
+
+def test_many_upstreams_share_the_descriptors(world: World) -> None:
+    for upstreams, descriptors, sockets in ((1, 1024, SOCKETS), (64, 1024, 8), (1000, 1024, 2)):
+        upstream = Upstream(cast("Any", world), Address.of("127.0.0.1", 5302), None, TIMEOUT_S)
+        upstream.limit_sockets(upstreams, descriptors)
+        assert len(upstream.udp.sockets) == sockets
+
+
+def test_it_says_how_it_is_asked() -> None:
+    server: Any = Offline()
+    address = Address.of("2001:db8::1", 53)
+    urls = [Upstream(server, address, stream, 1.0).url for stream in (None, False, True)]
+    assert urls == ["udp://[2001:db8::1]:53", "udp://[2001:db8::1]:53", "tcp://[2001:db8::1]:53"]
+    assert repr(Upstream(server, address, True, 1.0)) == "<Upstream tcp://[2001:db8::1]:53 up, 0 in flight>"
+
+
+@trio_test
+async def test_its_end_is_no_failure_of_its_own(autojump_clock: MockClock, logged: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.script(silent)
+    async with trio.open_nursery() as nursery:
+        world.flights.nursery = nursery
+        await nursery.start(Driver(world.flights).run)
+        await nursery.start(world.upstream.run)
+        exchanges = [world.send(f"{number}.example.org") for number in range(10)]
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    world.flights.settle()
+    assert {exchange.outcome for exchange in exchanges} == {"cancelled"}
+    assert world.exchange().outcome == "send_error"
+    assert logged.messages == []
+    assert world.driver.pumps == {}
