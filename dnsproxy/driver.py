@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
+from dnsproxy.turns import MIN_WAIT_S, Turns
+
 if TYPE_CHECKING:
     from dnsproxy.flight import Flights
 
 log = logging.getLogger("dnsproxy")
-
-TURNS = 64  # rounds of our own poll before trio has its turn, whatever is waiting
-EVENTS = 64  # per poll: Python's default allocates room for 1023 each time
-MIN_WAIT_S = 0.001  # resolution of timers: a shorter wait would spin
-MAX_WAIT_S = 86400.0  # epoll takes no more than about 24 days
 
 
 class Pump(Protocol):
@@ -189,17 +186,15 @@ class EpollDriver(Driver):
     def __init__(self, flights: Flights) -> None:
         super().__init__(flights)
         self.epoll = select.epoll()
-        self.trio_fd = -1
-        self.run_queue: Any = ()
-        self.writers: set[int] = set()
+        self.turns = Turns(flights, self.pumps, self.epoll, -1, (), trio.current_time)
 
     task_scheduled = trio.abc.Instrument.task_scheduled  # the run queue says it without a call for each task
 
     def _start(self) -> None:
         runner = _runner()
-        self.trio_fd = runner.io_manager._epoll.fileno()
-        self.run_queue = runner.runq
-        self.epoll.register(self.trio_fd, select.EPOLLIN)
+        trio_fd = runner.io_manager._epoll.fileno()
+        self.turns = Turns(self.flights, self.pumps, self.epoll, trio_fd, runner.runq, self.clock.current_time)
+        self.epoll.register(trio_fd, select.EPOLLIN)
         trio.lowlevel.add_instrument(self)
         for pump in self.pumps.values():
             self._watch(pump)
@@ -211,51 +206,19 @@ class EpollDriver(Driver):
     def want_write(self, pump: Pump) -> None:
         """As Driver.want_write."""
         if self._serves(pump):
-            self.writers.add(pump.fileno())
+            self.turns.writers.add(pump.fileno())
             self.epoll.modify(pump.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def _watch(self, pump: Pump) -> None:
         self.epoll.register(pump.fileno(), select.EPOLLIN)
 
     def _unwatch(self, pump: Pump) -> None:
-        self.writers.discard(pump.fileno())
+        self.turns.writers.discard(pump.fileno())
         self.epoll.unregister(pump.fileno())
 
     def _turn(self, timeout: float) -> None:
-        flights, timers, clock = self.flights, self.flights.timers, self.clock.current_time
-        now = flights.now = clock()
-        leave_at = now + min(timeout, MAX_WAIT_S)
-        for _ in range(TURNS):
-            flights.settle()
-            if self.run_queue:
-                leave_at = now
-            soonest = timers.soonest()
-            wait = min(leave_at, soonest) - now
-            events = self.epoll.poll(0 if wait <= 0 else max(wait, MIN_WAIT_S), EVENTS)
-            now = flights.now = clock()
-            if soonest <= now:
-                timers.fire(now)
-            if self._serve(events) or now >= leave_at:
-                break
-        flights.settle()
-        if timeout:
+        if self.turns.take(timeout):
             self._wake()
-
-    def _serve(self, events: list[tuple[int, int]]) -> bool:
-        """Give each pump its event; whether trio has one too."""
-        leave = False
-        for fd, mask in events:
-            pump = self.pumps.get(fd)
-            if pump is None:
-                leave = leave or fd == self.trio_fd
-                continue
-            if mask & select.EPOLLOUT and fd in self.writers:
-                self.writers.discard(fd)
-                self.epoll.modify(fd, select.EPOLLIN)
-                pump.on_writable()
-            if mask & ~select.EPOLLOUT:
-                pump.on_readable()
-        return leave
 
 
 def make_driver(flights: Flights) -> Driver:

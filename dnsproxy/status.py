@@ -73,8 +73,12 @@ def _added(name: str, first: Any, second: Any) -> Any:
 
 
 def problems(status: Mapping[str, Any]) -> list[str]:
-    """A line for each tap or upstream that is not well."""
+    """A line for what is not well: missing workers, each tap, each upstream."""
     found = []
+    workers = status.get("workers", 1)
+    missing = workers - status.get("workers_ready", workers)
+    if missing:
+        found.append(f"{missing} of {workers} workers {'is' if missing == 1 else 'are'} not ready")
     for tap in status.get("taps", ()):
         if tap.get("state") not in WELL_TAPS:
             found.append(_problem("tap", tap))

@@ -393,15 +393,15 @@ async def test_the_private_attributes_of_trio_that_the_fast_form_reads_are_what_
         assert isinstance(driver, EpollDriver)
         runner = trio._core._run.GLOBAL_RUN_CONTEXT.runner
         assert isinstance(runner.io_manager._epoll, select.epoll)
-        assert driver.trio_fd == runner.io_manager._epoll.fileno()
+        assert driver.turns.trio_fd == runner.io_manager._epoll.fileno()
         await check_run_queue(driver)
 
 
 async def check_run_queue(driver: EpollDriver) -> None:
     async with trio.open_nursery() as nursery:
-        assert not driver.run_queue
+        assert not driver.turns.run_queue
         nursery.start_soon(trio.lowlevel.checkpoint)
-        assert [task.name for task in driver.run_queue] == ["trio.lowlevel.checkpoint"] or len(driver.run_queue) == 1
+        assert [task.name for task in driver.turns.run_queue] == ["trio.lowlevel.checkpoint"] or len(driver.run_queue) == 1
 
 
 @trio_test

@@ -56,6 +56,16 @@ def family(pid: int) -> Iterator[int]:
             yield from family(int(child))
 
 
+def peak_mib(pid: int) -> float:
+    """The most memory that any one process of a family has had resident, in MiB."""
+    return max(_peak_kib(process) for process in family(pid)) / 1024
+
+
+def _peak_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
 def counts_instructions() -> bool:
     """Whether perf is there and this machine counts instructions (virtual machines often do not)."""
     perf = programs.find("perf")

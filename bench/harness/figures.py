@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.measure import Sample
+from harness.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Results:
         known = [value for value in values if value is not None]
         return Figure.of(known) if known else None
 
-    def ratio(self, workload: str, program: str, peer: str) -> Figure | None:
-        """CPU per query as a multiple of a peer's, taken round by round since neighbours in time compare best."""
+    def ratio(self, workload: str, program: str, peer: str, field: str = "total_us") -> Figure | None:
+        """A field as a multiple of a peer's, taken round by round since neighbours in time compare best."""
         pairs = zip(self.of(workload, program), self.of(workload, peer), strict=False)
-        ratios = [ours.total_us / theirs.total_us for ours, theirs in pairs if theirs.total_us]
+        values = [(getattr(ours, field), getattr(theirs, field)) for ours, theirs in pairs]
+        ratios = [ours / theirs for ours, theirs in values if ours is not None and theirs]
         return Figure.of(ratios) if ratios else None

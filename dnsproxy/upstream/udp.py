@@ -27,6 +27,7 @@ SOCKET_IN_FLIGHT = 16_384  # a quarter of the IDs: drawing a free one stays chea
 RECEIVE_BUFFER = 1024 * 1024
 LATE_KEPT = 1024  # IDs remembered of exchanges that ended without a reply, so that a late one is no mismatch
 BACKLOG = 4096
+DICE = 64  # random octets read at once: a system call for each pick would show at low load
 
 
 class UdpSocket:
@@ -180,6 +181,7 @@ class UdpPool:
         self.sockets: list[UdpSocket | None] = [None] * SOCKETS
         self.current: UdpSocket | None = None
         self.retired: set[UdpSocket] = set()
+        self.dice = b""  # random octets for picking sockets
 
     def limit(self, sockets: int) -> None:
         """Use no more than that many sockets: when many upstreams share the descriptors."""
@@ -223,7 +225,10 @@ class UdpPool:
         """A socket at random, replaced when it is worn or has too much in flight; OSError when none can be had."""
         if not self.sockets:
             raise OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
-        index = int.from_bytes(os.urandom(2), "big") % len(self.sockets)
+        if not self.dice:
+            self.dice = os.urandom(DICE)
+        index = self.dice[0] % len(self.sockets)
+        self.dice = self.dice[1:]
         chosen = self.sockets[index]
         if chosen is not None:
             worn = chosen.used >= SOCKET_QUERIES or self.flights.now >= chosen.retire_at

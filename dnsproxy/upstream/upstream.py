@@ -12,7 +12,7 @@ import trio
 from dnsproxy.flight import first_of
 from dnsproxy.message import Endpoint, Query
 from dnsproxy.shape import shape_of
-from dnsproxy.upstream.exchange import CANCELLED, PROBE, Exchange
+from dnsproxy.upstream.exchange import CANCELLED, PROBE, REFUSED, TIMEOUT, Exchange
 from dnsproxy.upstream.tcp import TcpPool
 from dnsproxy.upstream.udp import SOCKETS, UdpPool
 
@@ -52,7 +52,9 @@ class Upstream:
         self.tcp = TcpPool(self, server.flights)
         self.nursery: trio.Nursery | None = None
         self.failures = 0
+        self.refused_at = -1.0
         self.up = True
+        self.probing = False
         self.queries = self.responses = self.timeouts = self.mismatches = 0
         self.in_flight = 0
         self.rtt_ns = 0.0
@@ -105,19 +107,34 @@ class Upstream:
     def failed(self, exchange: Exchange, outcome: str) -> None:
         """An exchange ended without a reply."""
         self.in_flight -= 1
-        if outcome == CANCELLED:
-            return
-        if outcome == "timeout" and exchange.attempt != PROBE:
+        if outcome == TIMEOUT and exchange.attempt != PROBE:
             self.timeouts += 1
+        if outcome == CANCELLED or self.nursery is None or self._is_same_refusal(outcome):
+            return
         self.failures += 1
         if self.up and self.failures >= FALL:
             self.up = False
             Changes.number += 1
             log.warning("upstream %s down: %d %s", self.url, self.failures, PLURALS.get(outcome, outcome))
-            self.flights.spawn(self._probe(), f"probing {self.url}")
+            if not self.probing:
+                self.probing = True
+                self.flights.spawn(self._probe(), f"probing {self.url}")
+
+    def _is_same_refusal(self, outcome: str) -> bool:
+        """A closed port is one hint, however many exchanges end with it."""
+        if outcome != REFUSED:
+            return False
+        before, self.refused_at = self.refused_at, self.flights.now
+        return before == self.refused_at
 
     async def _probe(self) -> None:
         """Ask until something answers, with backoff and jitter."""
+        try:
+            await self._probe_while_down()
+        finally:
+            self.probing = False
+
+    async def _probe_while_down(self) -> None:
         every_s = PROBE_EVERY_S
         while not self.up:
             await first_of(until=self.flights.now + every_s * random.uniform(0.8, 1.0))  # noqa: S311  jitter, no secret

@@ -149,8 +149,7 @@ class WorkerHandle:
             return
         try:
             if mask & READ:
-                for message in channel.receive():
-                    self._supervisor.heard(self, message)
+                self._pass_on(channel.receive())
             channel.flush()
             if channel is self._channel:
                 self._loop.events(channel, READ | WRITE if channel.wants_to_write else READ)
@@ -164,10 +163,16 @@ class WorkerHandle:
         """What it said before it ended."""
         try:
             while self._channel is not None and (messages := self._channel.receive()):
-                for message in messages:
-                    self._supervisor.heard(self, message)
+                self._pass_on(messages)
         except ControlError:
             pass  # that was all
+
+    def _pass_on(self, messages: list[Message]) -> None:
+        for message in messages:
+            try:
+                self._supervisor.heard(self, message)
+            except (LookupError, TypeError, ValueError) as exc:  # another version, installed since we started
+                raise ControlError(f"{message.kind}: {exc!r}") from exc
 
     def _hang_up(self) -> None:
         if self._channel is not None:

@@ -24,7 +24,7 @@ from dnsproxy.workers.relay import Relay
 from dnsproxy.workers.reloading import Reloading
 from dnsproxy.workers.totals import TapTotals, combined
 
-EXIT_S: Final = 5.0  # beyond what is in flight and the taps' drain, each of which may take the limit `stop`
+EXIT_S: Final = 2.0  # beyond what is in flight and the taps' drain, each of which may take the limit `stop`
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 log = logging.getLogger("dnsproxy")

@@ -89,9 +89,7 @@ class Store:
 
     def _admit(self, key: bytes) -> Entry:
         entry = self.entries[key] = Entry(key)
-        trace = hash(key)
-        if trace in self.traces:
-            self.traces.discard(trace)
+        if hash(key) in self.traces:
             entry.protected = True
             self.protected.append(entry)
         else:
@@ -142,8 +140,9 @@ class Store:
     def _trace(self, key: bytes) -> None:
         """Remember a key for as long as there are fewer such than entries."""
         trace = hash(key)
-        self.traces.add(trace)
-        self.trace_order.append(trace)
+        if trace not in self.traces:
+            self.traces.add(trace)
+            self.trace_order.append(trace)
         while len(self.trace_order) > len(self.entries):
             self.traces.discard(self.trace_order.popleft())
 

@@ -8,6 +8,7 @@ import dns.rrset
 from dnsproxy_cache import Cache, CacheConfig
 from dnsproxy_cache.store import Store
 
+from dnsproxy.errors import QueryError
 from dnsproxy.flight import Flights
 from dnsproxy.message import Query, Response, conform
 from dnsproxy.testing import Canned, answer_of
@@ -59,14 +60,14 @@ class Bench:
     def octets(self, query: Query) -> bytes:
         return conform(query, answer_of(self.cache.handle(query)).wire)
 
-    def launch(self, query: Query) -> list[Response | BaseException]:
+    def launch(self, query: Query) -> list[Response | QueryError]:
         """Ask as a listener does; what comes of it is in the list some day."""
-        outcome: list[Response | BaseException] = []
+        outcome: list[Response | QueryError] = []
 
         async def fly() -> None:
             try:
                 outcome.append(await self.cache.handle(query))
-            except Exception as exc:
+            except QueryError as exc:
                 outcome.append(exc)
 
         self.flights.spawn(fly(), "a test's query")

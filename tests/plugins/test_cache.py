@@ -3,7 +3,7 @@
 import random
 import re
 import struct
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from trio.testing import trio_test
 
 from dnsproxy.config import OptionError
 from dnsproxy.convert import read_table
-from dnsproxy.errors import UpstreamsFailed
+from dnsproxy.errors import QueryError, UpstreamsFailed
 from dnsproxy.flight import Pending
 from dnsproxy.message import Policy, Query, Response
+from dnsproxy.plugin import Handler
 from dnsproxy.testing import answer_of, make_query
 from tests.plugins.cache_bench import Bench, Server, answer, ttls
 
@@ -166,13 +167,13 @@ def test_every_client_query_is_either_a_hit_or_a_miss() -> None:
         make_query(flags=dns.flags.RD | dns.flags.AD),
         make_query(want_dnssec=True),
         make_query(use_edns=0, options=[subnet("192.0.2.0/24")]),
-        make_query(use_edns=0, options=[dns.edns.GenericOption(65001, b"who asks")]),
+        make_query(use_edns=0, options=[dns.edns.GenericOption("65001", b"who asks")]),
     ],
     ids=["name", "type", "class", "RD", "CD", "AD", "DO", "ECS", "unknown option"],
 )
 def test_queries_whose_answers_may_differ_do_not_share_one(other: Query) -> None:
     bench = Bench(A)
-    bench.upstream.by = lambda query: answer(query, [f"{query.name} 9 IN {'A'} 192.0.2.1"])
+    bench.upstream.by = lambda query: answer(query, [f"{query.name} 9 IN A 192.0.2.1"])
     bench.ask(make_query())
     bench.octets(other)
     assert bench.asked == 2
@@ -436,29 +437,24 @@ def test_whatever_upstreams_say_gets_through(tail: bytes) -> None:
 
 
 class Promise(Pending):
-    """An answer to come, as `forward` gives them."""
+    """An answer to come, as `forward` gives them; `then` makes something else of it."""
 
-    __slots__ = ("then",)
+    def __init__(self, then: Callable[[Response], Any] | None = None) -> None:
+        super().__init__()
+        self.then = then
 
     def conclude(self) -> Any:
         return self.value if self.then is None else self.then(self.value)
 
 
-def promise(then: Any = None) -> Promise:
-    made = Promise()
-    made.then = then
-    return made
-
-
 def test_a_miss_needs_no_coroutine_and_learns_the_answer_that_comes() -> None:
     bench = Bench()
-    to_come = promise()
+    to_come = Promise()
     bench.cache.next = lambda query: to_come
     pending: Any = bench.cache.handle(make_query())
-    assert isinstance(pending, Pending)
-    assert not pending.done
+    before = pending.done
     to_come.set(answer(make_query(), ["www.example.org. 9 IN A 192.0.2.1"]))
-    assert pending.done
+    assert (isinstance(pending, Pending), before, pending.done) == (True, False, True)
     assert pending.conclude() is to_come.value
     assert len(bench.store.entries) == 1
     assert to_come.watcher is None, "nothing is left that holds itself"
@@ -466,7 +462,7 @@ def test_a_miss_needs_no_coroutine_and_learns_the_answer_that_comes() -> None:
 
 def test_a_miss_that_has_failed_already_is_done() -> None:
     bench = Bench()
-    to_come = promise()
+    to_come = Promise()
     to_come.fail(UpstreamsFailed("gone"))
     bench.cache.next = lambda query: to_come
     (error,) = bench.launch(make_query())
@@ -479,7 +475,7 @@ def test_further_attempts_are_learned_from_too() -> None:
     async def again(response: Response) -> Response:
         return await response
 
-    to_come = promise(again)
+    to_come = Promise(again)
     bench.cache.next = lambda query: to_come
     outcome = bench.launch(make_query())
     to_come.set(answer(make_query(), ["www.example.org. 9 IN A 192.0.2.1"]))
@@ -490,7 +486,7 @@ def test_further_attempts_are_learned_from_too() -> None:
 
 def test_a_miss_that_is_given_up_gives_up_the_exchange() -> None:
     bench = Bench()
-    to_come = promise()
+    to_come = Promise()
     bench.cache.next = lambda query: to_come
     pending: Any = bench.cache.handle(make_query())
     pending.cancel()
@@ -511,9 +507,9 @@ def test_a_coroutine_behind_the_cache_is_learned_from() -> None:
 
 def test_queries_joined_in_flight_are_misses_and_kept_once() -> None:
     bench = Bench()
-    to_come = [promise(), promise()]
-    bench.cache.next = to_come.copy().pop
-    bench.cache.next = lambda query, left=to_come.copy(): left.pop()
+    to_come = [Promise(), Promise()]
+    left = iter(to_come)
+    bench.cache.next = lambda query: next(left)
     outcomes = [bench.launch(make_query()) for _ in to_come]
     shared = answer(make_query(), ["www.example.org. 9 IN A 192.0.2.1"])
     for one in to_come:
@@ -545,7 +541,7 @@ def stale_bench(**options: Any) -> Bench:
     return bench
 
 
-def only(outcome: list[Response | BaseException]) -> dns.message.Message:
+def only(outcome: list[Response | QueryError]) -> dns.message.Message:
     (response,) = outcome
     assert isinstance(response, Response)
     return response.message
@@ -590,7 +586,7 @@ def test_nxdomain_is_an_answer_not_a_failure() -> None:
 
 def test_silence_becomes_a_stale_answer_after_1_8_seconds_and_a_refresh_goes_on() -> None:
     bench = stale_bench()
-    exchanges = [promise(), promise()]
+    exchanges = [Promise(), Promise()]
     asked: list[Query] = []
 
     def ask(query: Query) -> Promise:
@@ -622,7 +618,7 @@ def test_while_upstreams_stay_silent_a_refresh_is_tried_now_and_then() -> None:
         asked.append(query)
         raise UpstreamsFailed("no upstream answered in time")
 
-    exchange = promise()
+    exchange = Promise()
     bench.cache.next = lambda query: exchange
     bench.launch(make_query())
     bench.cache.next = never
@@ -657,7 +653,7 @@ def test_a_failure_is_not_served_stale() -> None:
 
 def test_a_stale_answer_survives_its_eviction_while_a_client_waits_for_it() -> None:
     bench = stale_bench()
-    exchange = promise()
+    exchange = Promise()
     bench.cache.next = lambda query: exchange
     outcome = bench.launch(make_query())
     bench.store.drop(next(iter(bench.store.entries)))
@@ -710,12 +706,14 @@ def test_popularity_is_earned_anew_in_each_life() -> None:
     assert bench.asked == 2
 
 
-def test_a_failed_prefetch_changes_nothing() -> None:
+@pytest.mark.parametrize(
+    "failing", [fail, lambda query: answer(query, rcode=dns.rcode.SERVFAIL)], ids=["none", "SERVFAIL"]
+)
+def test_a_failed_prefetch_changes_nothing(failing: Handler) -> None:
     bench = Bench("100 IN A 192.0.2.1", prefetch=1)
     bench.ask(make_query())
     bench.ask(make_query())
-    for failing in (fail, lambda query: answer(query, rcode=dns.rcode.SERVFAIL)):
-        bench.cache.next = failing
+    bench.cache.next = failing
     bench.wait(95)
     assert ttls(bench.ask(make_query())) == [5]
     assert bench.store.prefetches == 1
@@ -758,12 +756,13 @@ def test_chains_that_go_on_differently_share_nothing() -> None:
 @trio_test
 async def test_a_chain_refreshes_the_store_while_it_is_in_service() -> None:
     bench = Bench(A)
-    bench.cache.shelf.keeper = None
+    shelf: Any = bench.cache.shelf
+    shelf.keeper = None
     async with trio.open_nursery() as nursery:
         await nursery.start(bench.cache.run)
-        assert bench.cache.shelf.keeper is bench.cache.refresher
+        assert shelf.keeper is bench.cache.refresher
         nursery.cancel_scope.cancel()
-    assert bench.cache.shelf.keeper is None
+    assert shelf.keeper is None
 
 
 def read(table: dict[str, Any], folder: Path) -> Any:

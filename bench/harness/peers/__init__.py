@@ -19,6 +19,15 @@ class Site:
     workload: Workload
 
 
+@dataclass(frozen=True)
+class TapCount:
+    """A tap's books, as the program under test keeps them."""
+
+    offered: int
+    sent: int
+    dropped: int
+
+
 class Peer(Protocol):
     """A program under test."""
 
@@ -36,5 +45,18 @@ class Peer(Protocol):
     def configure(self, site: Site) -> list[str]:
         """Writes the configuration; the command that runs the program in the foreground."""
 
-    def tap_counts(self, site: Site) -> list[tuple[int, int]] | None:
-        """Messages offered and sent, tap by tap, as the running program tells it; None if it does not."""
+    def tap_counts(self, site: Site) -> list[TapCount] | None:
+        """The books of each tap of the running program; None if it does not tell."""
+
+
+class Tapless:
+    """What peers have in common that are measured without taps only."""
+
+    def taps(self, workload: Workload) -> Sequence[Tap]:
+        return ()
+
+    def remark(self, workload: Workload) -> str:
+        return ""
+
+    def tap_counts(self, site: Site) -> list[TapCount] | None:
+        return None

@@ -1,4 +1,4 @@
-"""CoreDNS: forward over UDP, no cache, no log; its taps always have all four types."""
+"""CoreDNS: forward over UDP, no log; its taps always have all four types."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,15 +6,14 @@ from dataclasses import replace
 from harness import programs
 from harness.collector import IDENTITY
 from harness.loopback import HOST
-from harness.peers import Site
-from harness.workloads import Tap, Workload
+from harness.peers import Site, TapCount
+from harness.workloads import COREDNS, Tap, Workload
 
 CONFIGURATION = """\
 .:{port} {{
     bind {host}
     errors
-    metadata
-{taps}    forward . {host}:{upstream_port}
+{metadata}{taps}{cache}    forward . {host}:{upstream_port}
 }}
 """
 
@@ -24,11 +23,19 @@ TAP = """\
 {extra}    }}
 """
 
+CACHE = """\
+    cache {{
+        success {entries}
+    }}
+"""
+SPARE_ENTRIES = 2  # times the names: its cache is cut into 256 parts of fixed size, which fill unevenly
+LEAST_ENTRIES = 10_000  # about its default
+
 
 class CoreDns:
     """The proxy that people who forward with taps run today."""
 
-    name = "CoreDNS"
+    name = COREDNS
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -43,21 +50,31 @@ class CoreDns:
         return "all four types" if any(tap.client_only for tap in workload.taps) else ""
 
     def configure(self, site: Site) -> list[str]:
-        taps = zip(self.taps(site.workload), site.tap_paths, strict=True)
-        text = CONFIGURATION.format(
-            host=HOST,
-            port=site.port,
-            upstream_port=site.upstream_port,
-            taps="".join(
-                TAP.format(path=path, identity=IDENTITY, extra=f'        extra "{tap.extra}"\n' if tap.extra else "")
-                for tap, path in taps
-            ),
-        )
-        if not site.workload.taps:
-            text = text.replace("    metadata\n", "")  # it costs, and nobody reads it
         configuration = site.folder / "Corefile"
-        configuration.write_text(text)
+        configuration.write_text(
+            CONFIGURATION.format(
+                host=HOST,
+                port=site.port,
+                upstream_port=site.upstream_port,
+                metadata="    metadata\n" if any(tap.extra for tap in site.workload.taps) else "",  # else nobody reads it
+                taps="".join(self._taps(site)),
+                cache=_cache(site.workload),
+            )
+        )
         return [self._program, "-conf", str(configuration), "-quiet"]
 
-    def tap_counts(self, site: Site) -> list[tuple[int, int]] | None:
+    def tap_counts(self, site: Site) -> list[TapCount] | None:
         return None
+
+    def _taps(self, site: Site) -> list[str]:
+        taps = zip(self.taps(site.workload), site.tap_paths, strict=True)
+        return [
+            TAP.format(path=path, identity=IDENTITY, extra=f'        extra "{tap.extra}"\n' if tap.extra else "")
+            for tap, path in taps
+        ]
+
+
+def _cache(workload: Workload) -> str:
+    if not workload.cache_octets:
+        return ""
+    return CACHE.format(entries=max(workload.questions.names * SPARE_ENTRIES, LEAST_ENTRIES))

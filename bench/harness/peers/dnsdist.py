@@ -1,12 +1,12 @@
-"""dnsdist: one listener, one UDP server, no packet cache; its dnstap knows CLIENT_* only."""
+"""dnsdist: one listener, one UDP server, its packet cache where a cache is asked for; its dnstap knows CLIENT_* only."""
 
 from collections.abc import Sequence
 
 from harness import programs
 from harness.collector import IDENTITY
 from harness.loopback import HOST
-from harness.peers import Site
-from harness.workloads import Tap, Workload
+from harness.peers import Site, TapCount
+from harness.workloads import DNSDIST, Tap, Workload
 
 CONFIGURATION = """\
 setSecurityPollSuffix("")
@@ -21,13 +21,18 @@ TAP = """\
 tap = newFrameStreamUnixLogger("{path}", {{inputQueueSize=16384}})
 addAction(AllRule(), DnstapLogAction("{identity}", tap))
 addResponseAction(AllRule(), DnstapLogResponseAction("{identity}", tap))
+addCacheHitResponseAction(AllRule(), DnstapLogResponseAction("{identity}", tap))
 """
+
+CACHE = 'getPool(""):setCache(newPacketCache({entries}))\n'
+SPARE_ENTRIES = 2  # times the names: it is cut into parts of fixed size, which fill unevenly
+LEAST_ENTRIES = 10_000
 
 
 class Dnsdist:
     """The C++ proxy that sets the mark for cost."""
 
-    name = "dnsdist"
+    name = DNSDIST
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -39,16 +44,18 @@ class Dnsdist:
         return [Tap(client_only=True)] if workload.taps else []
 
     def remark(self, workload: Workload) -> str:
-        asked = list(workload.taps)
-        return "" if asked == self.taps(workload) else "one tap, CLIENT_* only"
+        asked = [tap.client_only or bool(workload.cache_octets) for tap in workload.taps]
+        return "" if asked in ([], [True]) else "one tap, CLIENT_* only"
 
     def configure(self, site: Site) -> list[str]:
         text = CONFIGURATION.format(host=HOST, port=site.port, upstream_port=site.upstream_port)
         for _tap, path in zip(self.taps(site.workload), site.tap_paths, strict=False):
             text += TAP.format(path=path, identity=IDENTITY)
+        if site.workload.cache_octets:
+            text += CACHE.format(entries=max(site.workload.questions.names * SPARE_ENTRIES, LEAST_ENTRIES))
         configuration = site.folder / "dnsdist.conf"
         configuration.write_text(text)
         return [self._program, "--supervised", "--disable-syslog", "-C", str(configuration)]
 
-    def tap_counts(self, site: Site) -> list[tuple[int, int]] | None:
+    def tap_counts(self, site: Site) -> list[TapCount] | None:
         return None

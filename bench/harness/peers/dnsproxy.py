@@ -10,7 +10,8 @@ from harness import programs
 from harness.collector import IDENTITY
 from harness.errors import BenchError
 from harness.loopback import HOST
-from harness.peers import Site
+from harness.pass_through import install, stanzas
+from harness.peers import Site, TapCount
 from harness.workloads import Tap, Workload
 
 BUILDS = ("interpreted", "compiled")  # words of `dnsproxy --version`
@@ -19,7 +20,8 @@ STATUS_TIMEOUT_S = 10  # a Python program starts, asks, ends
 CONFIGURATION = """\
 listen = ["udp://{host}:{port}"]
 admin = "{admin}"
-{taps}
+workers = {workers}
+{taps}{plugins}{cache}
 [[forward]]
 from = "."
 to = ["udp://{host}:{upstream_port}"]
@@ -27,13 +29,14 @@ to = ["udp://{host}:{upstream_port}"]
 
 
 class Dnsproxy:
-    """A command that understands this project's options."""
+    """A command that understands this project's options; `python_path` goes before what it imports from."""
 
-    def __init__(self, command: Sequence[str], name: str = "") -> None:
+    def __init__(self, command: Sequence[str], name: str = "", python_path: Sequence[Path] = ()) -> None:
         self.command = list(command)
-        self._version = programs.first_line([*self.command, "--version"])
+        self.python_path = list(python_path)
+        self._version = programs.first_line(self._run("--version"))
         if not self._version:
-            raise BenchError(f"{shlex.join(self.command)} --version: it does not run")
+            raise BenchError(f"{shlex.join(self._run('--version'))}: it does not run")
         self.build = next((build for build in BUILDS if build in self._version), "unknown build")
         self.name = name or f"dnsproxy, {self.build}"
 
@@ -46,8 +49,15 @@ class Dnsproxy:
     def remark(self, workload: Workload) -> str:
         return ""
 
+    def lacks(self, workload: Workload) -> str:
+        """What this build would need for a workload; empty if nothing."""
+        if not workload.cache_octets or self._has_plugin("cache"):
+            return ""
+        return f"{self.name} has no plugin `cache` (`dnsproxy plugins`)"
+
     def configure(self, site: Site) -> list[str]:
-        taps = zip(site.workload.taps, site.tap_paths, strict=True)
+        workload = site.workload
+        taps = zip(workload.taps, site.tap_paths, strict=True)
         configuration = site.folder / "dnsproxy.toml"
         configuration.write_text(
             CONFIGURATION.format(
@@ -55,18 +65,30 @@ class Dnsproxy:
                 port=site.port,
                 upstream_port=site.upstream_port,
                 admin=_admin(site),
-                taps="\n".join(_stanza(tap, path) for tap, path in taps),
+                workers=workload.workers,
+                taps="".join(_stanza(tap, path) for tap, path in taps),
+                plugins=stanzas(workload.pass_through) if workload.pass_through else "",
+                cache=f"[cache]\nsize = {workload.cache_octets}\n" if workload.cache_octets else "",
             )
         )
-        return [*self.command, "--config", str(configuration)]
+        third_party = [install(site.folder, workload.pass_through)] if workload.pass_through else []
+        return self._run("--config", str(configuration), python_path=third_party)
 
-    def tap_counts(self, site: Site) -> list[tuple[int, int]] | None:
-        command = [*self.command, "status", "--json", "--admin", str(_admin(site))]
+    def tap_counts(self, site: Site) -> list[TapCount] | None:
+        command = self._run("status", "--json", "--admin", str(_admin(site)))
         done = subprocess.run(command, capture_output=True, text=True, timeout=STATUS_TIMEOUT_S)
         try:
-            return [(tap["offered"], tap["sent"]) for tap in json.loads(done.stdout)["taps"]]
+            return [_tap_count(tap) for tap in json.loads(done.stdout)["taps"]]
         except (ValueError, KeyError) as exc:
             raise BenchError(f"{self.name} status: {done.stderr.strip() or done.stdout.strip() or exc}") from exc
+
+    def _has_plugin(self, name: str) -> bool:
+        done = subprocess.run(self._run("plugins"), capture_output=True, text=True, timeout=STATUS_TIMEOUT_S)
+        return any(line.split()[:1] == [name] for line in done.stdout.splitlines())
+
+    def _run(self, *arguments: str, python_path: Sequence[Path] = ()) -> list[str]:
+        path = ":".join(map(str, [*python_path, *self.python_path]))
+        return [*(["/usr/bin/env", f"PYTHONPATH={path}"] if path else []), *self.command, *arguments]
 
 
 def _admin(site: Site) -> Path:
@@ -80,3 +102,9 @@ def _stanza(tap: Tap, path: Path) -> str:
     if tap.client_only:
         lines.append('types = ["CLIENT_QUERY", "CLIENT_RESPONSE"]')
     return "\n".join(lines) + "\n"
+
+
+def _tap_count(tap: dict[str, object]) -> TapCount:
+    dropped = tap["dropped"]
+    assert isinstance(dropped, dict)
+    return TapCount(int(str(tap["offered"])), int(str(tap["sent"])), sum(dropped.values()))
