@@ -13,7 +13,7 @@ import trio
 from dnsproxy.address import Address, sockaddr_of
 from dnsproxy.dnstap.events import Route
 from dnsproxy.stream import MessageReader, framed
-from dnsproxy.upstream.exchange import CLOSED, REFUSED, Exchange, free_id
+from dnsproxy.upstream.exchange import CANCELLED, CLOSED, REFUSED, TIMEOUT, Exchange, free_id
 
 if TYPE_CHECKING:
     from dnsproxy.flight import Flights
@@ -25,7 +25,6 @@ CONNECTIONS = 4  # per upstream
 SHARE = 16  # exchanges on a connection before another one is opened
 IN_FLIGHT = 16_384  # a quarter of the IDs
 IDLE_S = 10.0  # without an exchange
-CONNECT_S = 5.0  # backstop: the exchanges' own timers are shorter
 READ_SIZE = 65536
 SILENT_TIMEOUTS = 3  # with no reply between them: the connection is dead though nobody said so
 LATE_KEPT = 1024  # IDs remembered of exchanges that ended without a reply, so that a late one is no mismatch
@@ -74,8 +73,6 @@ class TcpConnection:
         if not self.touched:
             self.touched = True
             self.flights.touched.append(self)
-            if len(self.out) > OUT_BOUND:
-                self.lose(CLOSED)
 
     def forget(self, exchange: Exchange) -> None:
         """The exchange is over without a reply."""
@@ -104,7 +101,10 @@ class TcpConnection:
             self.lose(CLOSED)
             return
         del self.out[:sent]
-        if self.out:
+        if len(self.out) > OUT_BOUND:
+            self.was_used = False  # it does not read: a failure
+            self.lose(CLOSED)
+        elif self.out:
             self.blocked.set()
 
     async def run(self) -> None:
@@ -112,12 +112,14 @@ class TcpConnection:
         outcome = REFUSED
         with self.scope:
             try:
-                with trio.fail_after(CONNECT_S):
+                with trio.fail_after(self.upstream.timeout_s):
                     stream = await self._connect()
                 outcome = CLOSED
                 await self._serve(stream)
-            except (OSError, trio.TooSlowError) as exc:
+            except OSError as exc:
                 log.debug("%s: %s", self.upstream.url, exc)
+            except trio.TooSlowError:
+                outcome = TIMEOUT
         self.flights.submit(self.lose, outcome)
 
     async def _connect(self) -> trio.socket.SocketType:
@@ -226,6 +228,9 @@ class TcpPool:
 
     def send(self, exchange: Exchange) -> None:
         """Send an exchange on the least busy connection, opening one when all have their share."""
+        if self.upstream.nursery is None:  # at the end
+            exchange.failed(CLOSED)
+            return
         usable = [connection for connection in self.connections if not connection.closed]
         chosen = min(usable, key=lambda connection: connection.in_flight, default=None)
         if chosen is None or (chosen.in_flight >= SHARE and len(usable) < CONNECTIONS):
@@ -252,4 +257,4 @@ class TcpPool:
         """End every exchange and close every connection."""
         for connection in list(self.connections):
             connection.was_used = False
-            connection.lose(CLOSED)
+            connection.lose(CANCELLED)

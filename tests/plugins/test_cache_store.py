@@ -144,18 +144,15 @@ def test_queries_that_are_known_are_few_where_the_store_is_small() -> None:
 @pytest.mark.parametrize("octets", [60, 500, 5000])
 @pytest.mark.parametrize("records", [1, 20])
 def test_memory_is_what_is_counted(octets: int, records: int) -> None:
-    offsets = tuple(range(300, 300 + 16 * records, 16))
-    wire = b"\x07" * max(octets, offsets[-1] + 4)
     store = Store(4 * 2**20)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(20_000):
-            store.put(
-                b"\3www\7example\3org\0" + key(number),
-                Answer(bytes(bytearray(wire)), offsets[:1] + offsets[1:], 300, False, None),
-                number / 100,
-            )
+            offsets = tuple(range(300, 300 + 16 * records, 16))
+            wire = b"\x07" * max(octets, offsets[-1] + 4)
+            answer = Answer(wire, offsets, 300, False, None)
+            store.put(b"\3www\7example\3org\0" + key(number), answer, number / 100)
         counted, _ = tracemalloc.get_traced_memory()
         for entry in store.entries.values():
             entry.hits += 1
@@ -165,5 +162,5 @@ def test_memory_is_what_is_counted(octets: int, records: int) -> None:
         shown, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert counted - before < 1.3 * store.size
+    assert 0.7 * store.size < counted - before < 1.3 * store.size
     assert shown - before < 2.5 * store.size
