@@ -53,9 +53,7 @@ def _by_function_of_python(chosen: argparse.Namespace, workload: Workload) -> st
 
 def _by_function_of_c(chosen: argparse.Namespace, workload: Workload) -> str:
     """Sampled by perf: knows the kernel, the interpreter and compiled modules, not Python's functions."""
-    perf = programs.find("perf")
-    if perf is None:
-        raise BenchError("perf is missing: apt-get install linux-perf")
+    perf = programs.require("perf")
     with tempfile.TemporaryDirectory(prefix="dnsproxy-bench-") as folder:
         data = f"{folder}/perf.data"
         _loaded(Dnsproxy(chosen.proxy), workload, chosen.seconds, record=[perf, "record", "-q", "-g", "-o", data])
@@ -74,13 +72,14 @@ def _loaded(proxy: Dnsproxy, workload: Workload, seconds: float, record: list[st
     """Runs the proxy under load, and `record` beside it."""
     effort = Effort(rounds=1, seconds=seconds, warm_up_s=0.5)
     with tempfile.TemporaryDirectory(prefix="dnsproxy-bench-") as name, Children(Path(name)) as children:
-        bench = Bench(Path(name), upstream.start(children, Path(name)), effort, count_instructions=False)
+        bench = Bench(Path(name), upstream.start(children, Path(name)), effort)
         with running(bench, proxy, workload) as stand:
-            load.run(stand.site.port, bench.upstream.queries, effort.warm_up_s)
+            questions = upstream.question_file(bench.folder, workload.questions)
+            load.warm_up(workload, stand.site.port, questions, effort.warm_up_s)
             recorder = _record(record, stand, seconds)
-            done = load.run(stand.site.port, bench.upstream.queries, seconds)
+            done = load.run(workload, stand.site.port, questions, seconds)
             recorder.join()
-    print(f"{proxy.name}, {workload.title}: {done.per_second:.0f} queries/s, {done.lost} lost\n")
+    print(f"{proxy.name}, {workload.title}: {done.per_second:.0f} queries/s, {done.lost:.2%} lost\n")
 
 
 def _record(record: list[str] | None, stand: Stand, seconds: float) -> threading.Thread:

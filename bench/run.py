@@ -1,93 +1,79 @@
-"""Measures CPU per query of this proxy and its peers, in turn, and says whether the bars are held."""
+"""Measures CPU per query, answer times and memory of this proxy and its peers, in turn; says whether bars are held."""
 
 import argparse
-import itertools
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from harness import counters, programs, report, upstream, verdict
-from harness.children import Children
+from harness import counters, report, verdict
+from harness.campaign import Campaign, Entry, Failure, end_on_signals, say, scratch
 from harness.errors import BenchError
 from harness.figures import Results
-from harness.measure import Bench, Effort, Sample, measure
-from harness.options import PEERS, effort, parser, proxies
+from harness.options import comparison, effort, peers, proxies, with_twins
 from harness.peers import Peer
-from harness.workloads import WORKLOADS, Workload
+from harness.peers.dnsproxy import Dnsproxy
+from harness.workloads import EVERYONE, WORKLOADS, Workload
 
 COULD_NOT_MEASURE = 2
 
 
 def main() -> int:
     """0: every bar that could be judged is held; 1: one is broken; 2: nothing could be measured."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)  # as an exception, so that every child is ended on the way out
-    chosen = parser().parse_args()
+    end_on_signals()
+    chosen = comparison().parse_args()
     try:
-        return _run(chosen)
+        with scratch() as folder:
+            return _run(chosen, folder)
     except BenchError as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return COULD_NOT_MEASURE
 
 
-def _end(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
-def _run(chosen: argparse.Namespace) -> int:
-    ours = proxies(chosen)
-    theirs, remarks = _peers()
-    everyone: list[Peer] = [*ours, *theirs]
+def _run(chosen: argparse.Namespace, folder: Path) -> int:
+    ours, remarks = _builds(chosen, folder)
+    theirs, missing = peers(chosen.peer or EVERYONE, folder)
+    remarks += missing
     workloads = [workload for workload in WORKLOADS if not chosen.only or workload.name in chosen.only]
+    entries = [Entry(workload, _programs(workload, ours, theirs, remarks)) for workload in workloads]
     counts_instructions = counters.counts_instructions()
     if not counts_instructions:
         remarks.append("instructions are not counted: perf is missing or this machine has no counters for them")
     for remark in remarks:
-        _say(remark)
+        say(remark)
     how = effort(chosen)
-    results = Results(list(_measure_all(workloads, everyone, how, counts_instructions)))
-    verdicts = verdict.judge(results, ours)
-    text = report.markdown(results, workloads, everyone, how, remarks, verdicts)
-    print(text)
+    campaign = Campaign(how, folder, count_instructions=counts_instructions)
+    results = Results(list(campaign.measure(entries)))
+    verdicts = verdict.judge(results, [verdict.Build(proxy.name, proxy.build) for proxy in ours])
+    verdicts += [_failed(failure, ours) for failure in campaign.failures]
+    run = report.Run(results, workloads, [*ours, *theirs], how, remarks, verdicts)
+    print(report.markdown(run))
     if chosen.write:
-        report.write(chosen.write, text, results, how, everyone)
+        report.write(chosen.write, run)
     return int(any(one.held is False for one in verdicts))
 
 
-def _peers() -> tuple[list[Peer], list[str]]:
-    """The peers on this machine, and a line for each one that is not."""
-    found: list[Peer] = []
-    missing = []
-    for program, build in PEERS.items():
-        path = programs.find(program)
-        if path:
-            found.append(build(path))
-        else:
-            missing.append(programs.how_to_get(program))
-    return found, missing
+def _builds(chosen: argparse.Namespace, folder: Path) -> tuple[list[Dnsproxy], list[str]]:
+    if chosen.peers_only:
+        return [], []
+    builds = proxies(chosen.proxy)
+    return (builds, []) if chosen.one_build else with_twins(builds, folder / "twin")
 
 
-def _measure_all(
-    workloads: Sequence[Workload], peers: Sequence[Peer], how: Effort, counts_instructions: bool
-) -> Iterator[Sample]:
-    """Round by round all programs of a workload in turn, so that a change of the machine's mood meets them all."""
-    with tempfile.TemporaryDirectory(prefix="dnsproxy-bench-") as name, Children(Path(name)) as children:
-        bench = Bench(Path(name), upstream.start(children, Path(name)), how, counts_instructions)
-        plan = list(itertools.product(workloads, range(how.rounds), peers))
-        for number, (workload, round_, peer) in enumerate(plan, 1):
-            sample = measure(bench, peer, workload)
-            _say(
-                f"[{number}/{len(plan)}] {workload.title}, round {round_ + 1}, {peer.name}: "
-                f"{sample.total_us:.1f} µs, {sample.per_second:.0f} queries/s"
-            )
-            yield sample
+def _programs(workload: Workload, ours: Sequence[Dnsproxy], theirs: Sequence[Peer], remarks: list[str]) -> list[Peer]:
+    """Who is measured on a workload; adds a remark for each build of ours that cannot be."""
+    programs: list[Peer] = []
+    for proxy in ours:
+        lack = proxy.lacks(workload)
+        if lack:
+            remarks.append(f"{workload.title} is skipped: {lack}")
+        elif workload.both_builds or not proxy.python_path:
+            programs.append(proxy)
+    return [*programs, *(peer for peer in theirs if peer.name in workload.peers)]
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _failed(failure: Failure, ours: Sequence[Dnsproxy]) -> verdict.Verdict:
+    """A program of ours that cannot be measured has broken a bar; a peer only leaves a gap."""
+    return verdict.Verdict(False if failure.program in {proxy.name for proxy in ours} else None, str(failure))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Chain:
         self.observer_errors = 0
         self.reported: set[object] = set()
 
-    def isolate(self, function: Any, error: Exception) -> None:
+    def isolate(self, function: Any, error: BaseException) -> None:
         """An observer raised: count it, and log it the first time."""
         self.observer_errors += 1
         if function not in self.reported:

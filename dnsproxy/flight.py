@@ -9,6 +9,8 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from dnsproxy.errors import OutOfTime, ServerFailure
 from dnsproxy.message import Response
 
@@ -26,6 +28,7 @@ class Cancelled(Exception):
     """What was waited for has been given up by its owner."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Waiter:
     """A result that one flight waits for, or several by `first_of`. One-shot: later calls are ignored."""
 
@@ -65,6 +68,11 @@ class Waiter:
             flight.ready.append(flight)
         elif self.watcher is not None:
             self.watcher.set(self)
+        else:
+            self.unclaimed()
+
+    def unclaimed(self) -> None:
+        """The result is there, and nobody waits for it, now or perhaps ever."""
 
     def __await__(self) -> Generator[Any, Any, Any]:
         if not self.done:
@@ -74,6 +82,7 @@ class Waiter:
         return self.value
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Pending(Waiter):
     """An answer to come that needs no coroutine of its own: what a handler may return in place of one.
 
@@ -176,6 +185,7 @@ class Timers:
                 waiter.expire()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Flight:
     """One coroutine under way: a query in its chain, or background work without one."""
 

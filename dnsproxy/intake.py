@@ -142,7 +142,7 @@ class Intake:
         for observe in chain.on_query:
             try:
                 observe(query)
-            except Exception as exc:
+            except BaseException as exc:
                 chain.isolate(observe, exc)
         if query.shape.fault:
             self.finish(query, query.respond(query.shape.fault), chain, origin)
@@ -196,7 +196,7 @@ class Intake:
             for observe in chain.on_response:
                 try:
                     observe(query, shown)
-                except Exception as exc:
+                except BaseException as exc:
                     chain.isolate(observe, exc)
         origin.reply(query, octets)
 
@@ -255,7 +255,7 @@ class Intake:
         for observe in chain.on_query:
             try:
                 observe(query)
-            except Exception as exc:
+            except BaseException as exc:
                 chain.isolate(observe, exc)
         refusal = query.respond(REFUSED, EDE_PROHIBITED, "this client may not ask here")
         self.finish(query, refusal, chain, origin)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import trio
 
 import dnsproxy
 from dnsproxy import admin
+from dnsproxy.activation import passed_sockets
 from dnsproxy.config import AdminSocket, ConfigErrors, Configuration
 from dnsproxy.datagram import make_receiver, make_sender
 from dnsproxy.dnstap.relayed_output import Relay
@@ -50,9 +53,11 @@ def run(configuration: Configuration, load: Load | None = None) -> int:
     `load` reads the file again on SIGHUP.
     """
     raise_descriptor_limit()
-    server = Server(configuration, load)
+    passed = passed_sockets(os.environ)
+    server = Server(configuration, load, partial(bind_all, passed=passed))
     try:
         server.bind()
+        passed.warn_of_unused()
         trio.run(server.serve)
     except StartError as exc:
         _complain(exc)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from dnsproxy.activation import NONE_PASSED, Passed
 from dnsproxy.listen_address import ListenAddress, host_port
 from dnsproxy.listeners.tcp import bind_tcp
 from dnsproxy.listeners.udp import bind_udp
@@ -56,8 +57,10 @@ def places(addresses: Iterable[ListenAddress]) -> list[Place]:
     return sorted(dict.fromkeys(found), key=lambda place: place.scheme)
 
 
-def bind_all(wanted: Iterable[Place], present: Iterable[Place] = ()) -> Sockets:
+def bind_all(wanted: Iterable[Place], present: Iterable[Place] = (), passed: Passed = NONE_PASSED) -> Sockets:
     """Bind every place; StartError, and nothing stays open, when one cannot be. `present` ones are bound already.
+
+    Sockets that were `passed` to us are used where they fit.
 
     Where the machine has no IPv6, its loopback and wildcard addresses are passed over with a warning, as long as
     something else is left to listen on.
@@ -69,7 +72,10 @@ def bind_all(wanted: Iterable[Place], present: Iterable[Place] = ()) -> Sockets:
     try:
         for place in wanted:
             try:
-                _bind(place, bound, v6only=place.port in v4_ports)
+                if sock := passed.take(*place):
+                    bound[place] = sock
+                else:
+                    _bind(place, bound, v6only=place.port in v4_ports)
             except OSError as exc:
                 if not (exc.errno in NO_IPV6 and place.host in ("::1", "::")):
                     raise StartError(_why(place, exc)) from exc
@@ -83,15 +89,20 @@ def bind_all(wanted: Iterable[Place], present: Iterable[Place] = ()) -> Sockets:
     return bound
 
 
-def bind_shared(wanted: Iterable[Place], count: int, present: Iterable[Place] = ()) -> list[Sockets]:
+def bind_shared(
+    wanted: Iterable[Place], count: int, present: Iterable[Place] = (), passed: Passed = NONE_PASSED
+) -> list[Sockets]:
     """As bind_all, `count` sockets for every place, among which the kernel divides the clients.
 
     A port that is taken is an error even if its owner would share it: each place is bound for ourselves alone first.
+    A socket that was `passed` to us cannot be divided: all read from it.
     """
-    alone = bind_all(wanted, present)
+    alone = bind_all(wanted, present, passed)
+    common = {place: alone.pop(place) for place in list(alone) if passed.has(*place)}
     found = {place: (sock.getsockname()[1], _is_v6only(sock)) for place, sock in alone.items()}
     close_all(alone)
-    shared: list[Sockets] = [{} for _ in range(count)]
+    shared: list[Sockets] = [{place: sock.dup() for place, sock in common.items()} for _ in range(count)]
+    close_all(common)
     for place, (port, v6only) in found.items():
         try:
             for sockets in shared:

@@ -56,3 +56,9 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 def autojump_clock() -> MockClock:
     """A clock that jumps: waiting costs a test nothing."""
     return MockClock(autojump_threshold=0)
+
+
+@pytest.fixture
+def patient_clock() -> MockClock:
+    """One that jumps only when the kernel's own timers, such as TCP's for delayed acknowledgements, had their time."""
+    return MockClock(autojump_threshold=0.3)

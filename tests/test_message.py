@@ -74,11 +74,11 @@ def test_every_query_has_an_id_of_its_own_of_sixteen_hex_digits() -> None:
 def test_an_outgoing_copy_has_other_octets_and_shares_the_rest() -> None:
     asked = query()
     asked.partition = b"kids"
-    asked.flight = object()
     copy = asked.outgoing(query("other.example.org").wire)
     assert (copy.name, asked.name) == ("other.example.org.", "www.example.org.")
     assert copy.metadata is asked.metadata
-    assert (copy.partition, copy.flight, copy.client, copy.endpoint) == (b"kids", asked.flight, CLIENT, ENDPOINT)
+    assert (copy.partition, copy.client, copy.endpoint) == (b"kids", CLIENT, ENDPOINT)
+    assert copy.outgoing(query("third.example.org").wire).parent is copy.parent is asked
 
 
 @pytest.mark.parametrize(

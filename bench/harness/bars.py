@@ -69,11 +69,15 @@ COMPILED = (
     Bar(CACHE_HIT, CPU, 0.45, COREDNS),
     Bar(CACHE_HIT_TAP, CPU, 0.35, COREDNS),
     Bar(FORWARD, SPEED, 1.0, DNSDIST, at_least=True),
-    *(bar for workload in PACED for bar in (
-        Bar(workload, P50, 1.6, DNSDIST),
-        Bar(workload, P50, 1.0, COREDNS),
-        Bar(workload, P99, 1.0, COREDNS),
-    )),
+    *(
+        bar
+        for workload in PACED
+        for bar in (
+            Bar(workload, P50, 1.6, DNSDIST),
+            Bar(workload, P50, 1.0, COREDNS),
+            Bar(workload, P99, 1.0, COREDNS),
+        )
+    ),
     Bar(PACED_2000, CPU, 2.0, DNSDIST),
     Bar(PACED_2000, CPU, 0.65, COREDNS),
 )

@@ -16,7 +16,7 @@ EVENTS = "instructions:u,instructions:k"
 
 @dataclass(frozen=True)
 class CpuTime:
-    """Seconds of all threads: `user` and `system` in clock ticks, `scheduled` to the nanosecond."""
+    """Seconds of all threads: `user` and `system` in clock ticks, `scheduled` in nanoseconds while none has ended."""
 
     user_s: float
     system_s: float
@@ -37,7 +37,10 @@ class Instructions:
 
 
 def cpu_time(pid: int) -> CpuTime:
-    """Of a process and its descendants, so that workers count too."""
+    """Of a process and its descendants, so that workers count too.
+
+    schedstat knows the living threads only, the ticks those that have ended too: dnslib has one for each query.
+    """
     user = system = scheduled_ns = 0
     for process in family(pid):
         folder = Path(f"/proc/{process}")
@@ -45,7 +48,8 @@ def cpu_time(pid: int) -> CpuTime:
         user += int(fields[UTIME])
         system += int(fields[STIME])
         scheduled_ns += sum(int(task.read_text().split()[0]) for task in folder.glob("task/*/schedstat"))
-    return CpuTime(user / TICKS_PER_S, system / TICKS_PER_S, scheduled_ns / 1e9 or (user + system) / TICKS_PER_S)
+    ticks_s = (user + system) / TICKS_PER_S
+    return CpuTime(user / TICKS_PER_S, system / TICKS_PER_S, max(scheduled_ns / 1e9, ticks_s))
 
 
 def family(pid: int) -> Iterator[int]:

@@ -31,7 +31,7 @@ class Delayed:
     def __init__(self, host: str, delay_s: float) -> None:
         self.delay_s = delay_s
         self.asked = self.most_waiting = 0
-        self._waiting: deque[tuple[float, bytes, object]] = deque()
+        self._waiting: deque[tuple[float, bytes, tuple[str, int]]] = deque()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._enlarge_buffer()
         self.socket.bind((host, 0))
@@ -73,7 +73,7 @@ class Delayed:
         while self._waiting and self._waiting[0][0] <= now:
             _due, wire, client = self._waiting.popleft()
             try:
-                self.socket.sendto(wire, client)  # type: ignore[arg-type]  # an address, as recvfrom gave it
+                self.socket.sendto(wire, client)
             except OSError:
                 continue  # the program under test has closed that socket, or the buffer is full: it will ask again
 

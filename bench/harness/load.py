@@ -6,7 +6,12 @@ from harness import dnsperf, pacing
 from harness.outcome import Outcome
 from harness.workloads import Held, Paced, Workload
 
-__all__ = ["Outcome", "run"]
+
+def warm_up(workload: Workload, port: int, file: Path, seconds: float) -> None:
+    """The same load for a while; before that a cache is filled, by asking each question once."""
+    if workload.cache_octets:
+        dnsperf.once(port, file)
+    run(workload, port, file, seconds)
 
 
 def run(workload: Workload, port: int, file: Path, seconds: float) -> Outcome:

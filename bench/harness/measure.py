@@ -17,11 +17,10 @@ from harness.outcome import Outcome
 from harness.peers import Peer, Site, TapCount
 from harness.sample import Sample
 from harness.upstream import PROBE, Upstream
-from harness.workloads import KEPT, Workload
+from harness.workloads import Workload
 
 SETTLE_S = 0.2  # until the last answers are through
 SETTLE_TAPS_S = 1.1  # dnsdist's library writes what is queued a second later at the latest
-FILL_PER_S = 10_000  # names that get into a cache: the least that any of the programs manages
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def measure(bench: Bench, peer: Peer, workload: Workload) -> Sample:
     settle_s = SETTLE_TAPS_S if workload.taps else SETTLE_S
     questions = upstream.question_file(bench.folder, workload.questions)
     with running(bench, peer, workload) as stand:
-        load.run(workload, stand.site.port, questions, _warm_up_s(bench, workload))
+        load.warm_up(workload, stand.site.port, questions, bench.effort.warm_up_s)
         time.sleep(settle_s)
         before = stand.read()
         counter = InstructionCounter(stand.pid) if bench.count_instructions else None
@@ -103,13 +102,6 @@ def _upstream(bench: Bench, children: Children, workload: Workload) -> Upstream:
     if workload.upstream_delay_s is None:
         return bench.upstream
     return DelayedUpstream(children, workload.upstream_delay_s)
-
-
-def _warm_up_s(bench: Bench, workload: Workload) -> float:
-    """A cache is filled before a hit is measured."""
-    if workload.questions.label != KEPT.label:
-        return bench.effort.warm_up_s
-    return max(bench.effort.warm_up_s, workload.questions.names / FILL_PER_S)
 
 
 def _sample(

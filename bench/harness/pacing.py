@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import BenchError
 from harness.loopback import HOST
 from harness.outcome import Outcome
-from harness.workloads import Held, Paced, Questions
+from harness.workloads import Held, Paced
 
 PACER = Path(__file__).with_name("pacer.py")
 SPARE_S = 15  # beyond the time asked for, until the pacer is given up

@@ -11,6 +11,7 @@ from harness.figures import Results
 from harness.machine import machine
 from harness.measure import Effort
 from harness.peers import Peer
+from harness.peers.dnsproxy import Dnsproxy
 from harness.tables import tables
 from harness.verdict import Verdict
 from harness.workloads import Saturated, Workload
@@ -69,7 +70,7 @@ def picture(run: Run) -> str:
         if isinstance(workload.load, Saturated) and workload.load.rate is None
     ]
     filled = [group for group in groups if group.bars]
-    return chart.bars("CPU per query, user + system", "µs", filled, f"{machine()}; less is better")
+    return chart.bars("CPU per query: user (dark) and system (pale)", "µs", filled, f"{machine()}; less is better")
 
 
 def _bar(results: Results, workload: Workload, peer: Peer) -> Iterator[chart.Bar]:
@@ -77,7 +78,8 @@ def _bar(results: Results, workload: Workload, peer: Peer) -> Iterator[chart.Bar
     system = results.figure(workload.name, peer.name, "system_us")
     if user and system:
         remark = peer.remark(workload)
-        yield chart.Bar(f"{peer.name} ({remark})" if remark else peer.name, (user.median, system.median))
+        name = f"{peer.name} ({remark})" if remark else peer.name
+        yield chart.Bar(name, (user.median, system.median), ours=isinstance(peer, Dnsproxy))
 
 
 def _facts(run: Run) -> Iterator[str]:

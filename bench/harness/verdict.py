@@ -51,11 +51,9 @@ def _judge_one(results: Results, build: Build) -> Iterator[Verdict]:
 
 def _against_bar(results: Results, program: str, bar: Bar) -> Verdict:
     text = f"{program}, {bar.workload.title}: {bar.text}"
-    workload, field = bar.workload.name, bar.quantity.field
-    if bar.peer:
-        figure = results.ratio(workload, program, bar.peer, field)
-    else:
-        figure = results.figure(workload, program, field)
+    where = bar.workload.name, program
+    field = bar.quantity.field
+    figure = results.ratio(*where, bar.peer, field) if bar.peer else results.figure(*where, field)
     if figure is None:
         return Verdict(None, f"{text}; {bar.peer or bar.quantity.words} was not measured")
     return Verdict(bar.is_held_by(figure.median), f"{text}; it is {shown(figure.median)}")
@@ -63,8 +61,12 @@ def _against_bar(results: Results, program: str, bar: Bar) -> Verdict:
 
 def _between_builds(results: Results, builds: Sequence[Build]) -> Iterator[Verdict]:
     """The interpreted builds against the compiled ones."""
-    pairs = [(slow.name, fast.name) for slow in builds for fast in builds
-             if (slow.build, fast.build) == ("interpreted", "compiled")]
+    pairs = [
+        (slow.name, fast.name)
+        for slow in builds
+        for fast in builds
+        if (slow.build, fast.build) == ("interpreted", "compiled")
+    ]
     for slow, fast in pairs:
         for workload in WORKLOADS:
             ratio = results.ratio(workload.name, slow, fast, CPU.field)
@@ -117,5 +119,5 @@ def _taps(results: Results, program: str, workload: Workload) -> Iterator[Check]
 
 
 def shown(value: float) -> str:
-    """Two decimals where they mean something."""
-    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+    """Three digits, or all of a whole number."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

@@ -61,6 +61,7 @@ class PassThrough:
 
 FRESH = Questions("fresh")
 KEPT = Questions("kept")
+MANY = Questions("many", names=10_000)  # no two in flight are equal, which would be asked for once
 SATURATED = Saturated()
 CACHE_OCTETS = 64 << 20
 
@@ -89,9 +90,7 @@ class Workload:
 UPSTREAM_EXTRA = "upstream: {/forward/upstream}"
 
 FORWARD = Workload("forward", "forward", peers=EVERYONE, both_builds=True)
-TWO_TAPS = Workload(
-    "two-taps", "forward + two full taps", taps=(Tap(extra=UPSTREAM_EXTRA), Tap()), both_builds=True
-)
+TWO_TAPS = Workload("two-taps", "forward + two full taps", taps=(Tap(extra=UPSTREAM_EXTRA), Tap()), both_builds=True)
 CLIENT_TAP = Workload("client-tap", "forward + one client-only tap", taps=(Tap(client_only=True),))
 CACHE_HIT = Workload(
     "cache-hit",
@@ -104,15 +103,24 @@ CACHE_HIT = Workload(
 CACHE_HIT_TAP = Workload(
     "cache-hit-tap", "cache hit + one full tap", (Tap(),), CACHE_OCTETS, questions=KEPT, both_builds=True
 )
-PACED = tuple(Workload(f"paced-{rate}", f"forward, {rate:,}/s".replace(",", " "), load=Paced(rate)) for rate in (500, 2_000, 10_000))
+PACED = tuple(
+    Workload(f"paced-{rate}", f"forward at {in_words}/s", load=Paced(rate))
+    for rate, in_words in ((500, "500"), (2_000, "2 000"), (10_000, "10 000"))
+)
 PACED_500, PACED_2000, PACED_10000 = PACED
 TAPS_20000 = Workload(
     "taps-20000",
-    "two full taps, 20 000/s",
+    "forward + two full taps at 20 000/s",
     taps=TWO_TAPS.taps,
     load=Saturated(in_flight=1_000, rate=20_000),
     peers=(),
 )
-IN_FLIGHT = Workload("in-flight", "10 000 queries in flight", load=Held(10_000), upstream_delay_s=1.5)
+IN_FLIGHT = Workload(
+    "in-flight",
+    "10 000 queries in flight",
+    load=Held(10_000),
+    questions=MANY,
+    upstream_delay_s=1.5,  # below the 2 s after which programs ask again
+)
 
 WORKLOADS = (FORWARD, TWO_TAPS, CLIENT_TAP, CACHE_HIT, CACHE_HIT_TAP, *PACED, TAPS_20000, IN_FLIGHT)

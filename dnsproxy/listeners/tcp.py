@@ -48,6 +48,7 @@ class StreamConnection:
         self.in_flight = 0
         self.out = bytearray()
         self.touched = False
+        self.starting = False
         self.closed = False
         self.moved = trio.Event()  # an answer has left, or none is owed any more
         self.blocked = trio.Event()  # the kernel took less than we had
@@ -79,6 +80,8 @@ class StreamConnection:
                 except OSError:
                     return False
             if scope.cancelled_caught:
+                if trio.current_time() < self.active_at + self.listener.idle_s:  # an answer has left meanwhile
+                    continue
                 if self.reader.has_part:  # a message that takes too long to arrive
                     return True
                 if not self.in_flight:  # idle, or nothing has moved towards a client that does not read
@@ -91,17 +94,25 @@ class StreamConnection:
 
     def _take(self, data: bytes) -> None:
         received_ns = time.time_ns()
+        is_new = not self.reader.has_part
         messages = self.reader.receive_data(data)
-        if messages:
+        if messages or is_new:  # a message has all the time from its first octet on
             self.active_at = trio.current_time()
         self.backlog.extend((octets, received_ns) for octets in messages)
-        self._start_more()
+        self.flights.submit(self._start_more)
 
     def _start_more(self) -> None:
-        """Begin with as many queries as may be in flight."""
-        while self.backlog and self.in_flight < self.listener.queries_limit and len(self.out) <= OUT_BOUND:
-            self.in_flight += 1
-            self.flights.submit(self._start, *self.backlog.popleft())
+        """Begin with as many queries as may be in flight, and as what is queued for the client leaves room for."""
+        if self.starting:  # an answer given at once comes through here
+            return
+        self.starting = True
+        try:
+            while self.backlog and self.in_flight < self.listener.queries_limit and len(self.out) <= OUT_BOUND:
+                self.in_flight += 1
+                self._start(*self.backlog.popleft())
+        finally:
+            self.starting = False
+            self.moved.set()
 
     def _start(self, octets: bytes, received_ns: int) -> None:
         shape = shape_of(octets)
@@ -116,23 +127,18 @@ class StreamConnection:
 
     async def _wait_for_room(self) -> None:
         """RFC 7766 section 6.2.1.1 leaves pacing to us: no more is read while too much is owed."""
-        while self.backlog or self.in_flight >= self.listener.queries_limit or len(self.out) > OUT_BOUND:
+        while len(self.backlog) + self.in_flight >= self.listener.queries_limit or len(self.out) > OUT_BOUND:
             self.moved = trio.Event()
-            if len(self.out) <= OUT_BOUND:
-                await self.moved.wait()
-                continue
             with trio.move_on_after(self.listener.idle_s) as scope:
                 await self.moved.wait()
-            if scope.cancelled_caught:
+            if scope.cancelled_caught and self.out:
                 raise trio.BrokenResourceError("client does not read")
 
     async def _settle(self) -> None:
         """The client has closed its side: it still gets every answer."""
         while (self.backlog or self.in_flight or self.out) and not self.closed:
             self.moved = trio.Event()
-            patience_s = (
-                inf if self.in_flight else self.listener.idle_s
-            )  # queries end by themselves, slow readers do not
+            patience_s = inf if self.in_flight else self.listener.idle_s  # queries end by themselves, readers do not
             with trio.move_on_after(patience_s) as scope:
                 await self.moved.wait()
             if scope.cancelled_caught:
@@ -149,13 +155,12 @@ class StreamConnection:
     def reply(self, query: Query, octets: bytes) -> None:
         """Queue an answer."""
         self.listener.responses += 1
+        if not self.closed:
+            self.out += framed(octets)
+            if not self.touched:
+                self.touched = True
+                self.flights.touched.append(self)
         self._leave()
-        if self.closed:
-            return
-        self.out += framed(octets)
-        if not self.touched:
-            self.touched = True
-            self.flights.touched.append(self)
 
     def drop(self, reason: str) -> None:
         """Count a query that gets no answer."""
@@ -165,9 +170,7 @@ class StreamConnection:
 
     def _leave(self) -> None:
         self.in_flight -= 1
-        if self.backlog:
-            self._start_more()
-        self.moved.set()
+        self._start_more()
 
     def flush(self) -> None:
         """Send as much as the kernel takes."""
@@ -184,7 +187,6 @@ class StreamConnection:
         del self.out[:sent]
         if sent:
             self.active_at = self.flights.now
-            self.moved.set()
             self._start_more()
         if self.out:
             self.blocked.set()
@@ -193,6 +195,8 @@ class StreamConnection:
         """The client is gone: what it is still owed is thrown away."""
         self.closed = True
         self.out.clear()
+        self.backlog.clear()
+        self.reading.cancel()
         self.moved.set()
 
 
@@ -224,13 +228,17 @@ class TcpListener:
             listening.close()  # or its backlog would still take connections
 
     async def _accept(self, listening: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+        told = False
         while True:
             try:
                 accepted, _ = await listening.accept()
             except OSError as exc:
-                log.warning("%s: cannot accept: %s", self.url, exc)
+                if not told:
+                    log.warning("%s: cannot accept: %s; trying again", self.url, exc)
+                told = True
                 await trio.sleep(ACCEPT_PAUSE_S)
                 continue
+            told = False
             nursery.start_soon(self._serve, accepted)
 
     def limit(self, limits: Limits) -> None:
@@ -249,14 +257,16 @@ class TcpListener:
             try:
                 sockaddr = sockaddr_of(accepted.getpeername())
                 local = Address(sockaddr_of(accepted.getsockname()))
-            except OSError:
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:  # the client is gone already
                 return
             client = self.intake.client_of(sockaddr)
             if not self.intake.admit_connection(client):
                 return
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = StreamConnection(self, accepted, Endpoint(self.protocol, local), client, sockaddr)
             self.connections.add(connection)
+            if self.accepting.cancel_called:  # accepted just before `stop`
+                connection.reading.cancel()
             try:
                 await connection.run()
             except* trio.BrokenResourceError:

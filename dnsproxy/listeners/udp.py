@@ -81,6 +81,8 @@ class UdpListener:
     def take(self, wires: list[bytes], names: list[bytes], endpoints: Iterable[Endpoint]) -> None:
         """A batch of datagrams, with the raw sockaddr of each sender and the endpoint that each was sent to."""
         received_ns = time.time_ns()
+        if self.blocked:
+            self._trim()
         shapes, clients = SHAPES, self.intake.clients  # looked up here: 0.2 µs a query less than by calls
         start, only = self.intake.start, self.router.only
         self.queries += len(wires)
@@ -144,12 +146,20 @@ class UdpListener:
 
     def _wait(self, done: int) -> None:
         """Keep what the kernel has no room for, within a bound, until it has."""
-        self.send_failed += max(0, len(self.wires) - done - BACKLOG)
-        keep = slice(done, done + BACKLOG)
-        self.wires, self.names, self.controls = self.wires[keep], self.names[keep], self.controls[keep]
+        self.wires, self.names, self.controls = self.wires[done:], self.names[done:], self.controls[done:]
         self.counted = len(self.wires)
         self.blocked = True
+        self._trim()
         self.driver.want_write(self)
+
+    def _trim(self) -> None:
+        """Drop and count what has come since the kernel stopped taking answers, beyond the bound."""
+        surplus = len(self.wires) - BACKLOG
+        if surplus > 0:
+            self.send_failed += surplus
+            self.responses += len(self.wires) - self.counted
+            del self.wires[BACKLOG:], self.names[BACKLOG:], self.controls[BACKLOG:]
+            self.counted = BACKLOG
 
     def status(self) -> dict[str, Any]:
         """This listener in `dnsproxy status`."""

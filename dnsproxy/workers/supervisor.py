@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from dnsproxy import config
+from dnsproxy.activation import passed_sockets
 from dnsproxy.admin import AdminError
 from dnsproxy.config import ConfigErrors, Configuration
 from dnsproxy.listen_address import host_port
@@ -54,6 +56,7 @@ class Supervisor:
         self._text = text
         self._configuration = configuration
         self._ports = ports
+        self._passed = passed_sockets(os.environ)
         self._started = time.monotonic()
         self._loop = Loop()
         self._workers = [WorkerHandle(number, self._loop, self) for number in range(1, configuration.workers + 1)]
@@ -63,15 +66,19 @@ class Supervisor:
         self._totals = TapTotals(configuration.workers)
         self._reloading: Reloading | None = None
         self._reload_again = False
-        self._has_been_ready = False
+        self._can_start = False  # a worker has been ready: with this configuration it is possible
+        self._held: list[tuple[WorkerHandle, str]] = []  # ended before that was known
+        self._has_been_ready = False  # all workers have been, together
         self._is_stopping = False
         self._restarts = 0
         self._exit_status = 0
 
     def open(self) -> None:
         """Bind everything, before anything else; StartError or AdminError when it cannot be had."""
-        for worker, sockets in zip(self._workers, bind_shared(self._places(), len(self._workers)), strict=True):
+        bound = bind_shared(self._places(), len(self._workers), passed=self._passed)
+        for worker, sockets in zip(self._workers, bound, strict=True):
             worker.sockets = sockets
+        self._passed.warn_of_unused()
         self._admin.open(self._configuration.admin)
 
     def serve(self) -> int:
@@ -129,9 +136,10 @@ class Supervisor:
             self._relay.serve(body, *message.descriptors)
 
     def _note_readiness(self) -> None:
-        if self._has_been_ready:
-            return
-        if all(worker.state is State.READY for worker in self._workers):
+        self._can_start = True
+        while self._held:
+            self._restart(*self._held.pop())
+        if not self._has_been_ready and all(worker.state is State.READY for worker in self._workers):
             self._has_been_ready = True
             log.info("ready: listening on %s", self._urls())
 
@@ -142,10 +150,12 @@ class Supervisor:
             self._reloading.lost(worker)
         if self._is_stopping:
             self._stop_if_alone()
-        elif not self._has_been_ready and all(each.quick_ends and not each.pid for each in self._workers):
-            self._give_up()
-        else:
+        elif self._can_start:
             self._restart(worker, how)
+        elif any(each.pid for each in self._workers):
+            self._held.append((worker, how))
+        else:
+            self._give_up()
 
     def _restart(self, worker: WorkerHandle, how: str) -> None:
         self._restarts += 1
@@ -212,7 +222,8 @@ class Supervisor:
             configuration = config.parse(text, self._configuration.file, self._ports)
             wanted = places(address for server in configuration.servers for address in server.listen)
             present = self._workers[0].sockets
-            added = bind_shared([place for place in wanted if place not in present], len(self._workers), present)
+            new = [place for place in wanted if place not in present]
+            added = bind_shared(new, len(self._workers), present, self._passed)
         except (ConfigErrors, StartError) as exc:
             self._refuse(str(exc).splitlines())
             return

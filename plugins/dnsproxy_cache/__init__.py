@@ -43,7 +43,9 @@ class Cache(Plugin):
     def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
         """Lease the store: chains that go on alike behind the cache share one, before and after a reload."""
         self.flights = server.flights
-        self.shelf = server.lease(self._lease_key(plugins), self._make_shelf)
+        size = self.config.size // server.workers  # each process has a store of its own
+        key = self._lease_key(plugins)
+        self.shelf = server.lease(key, lambda: Shelf(Store(size, self.config.stale_s)))
         self.store = self.shelf.store
         self.refresher = Refresher(self, self.flights, self.shelf)
 
@@ -55,9 +57,6 @@ class Cache(Plugin):
         except TypeError:  # a configuration that cannot be compared: nobody shares it
             return ("cache", self)
         return key
-
-    def _make_shelf(self) -> Shelf:
-        return Shelf(Store(self.config.size, self.config.stale_s))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Refresh what the store holds, for as long as this chain is in service."""
@@ -78,7 +77,8 @@ class Cache(Plugin):
             return self._look_up(query)
         now = self.flights.now
         if now >= entry.until:
-            return self._hit(query, entry, now) if now < entry.expires else self._look_up(query)
+            current = now < entry.expires and not entry.failed
+            return self._hit(query, entry, now) if current else self._look_up(query)
         entry.hits += 1
         store.hits += 1
         query.metadata["cache/state"] = "hit"

@@ -23,7 +23,8 @@ _STALE = wire.ede_option(EDE_STALE_ANSWER, "")
 class Entry:
     """What stands under a key. Times are seconds of trio's clock.
 
-    Until `until`, `plain` and `with_opt` are the responses for clients without and with EDNS, as far as they exist.
+    Until `until`, `plain` and `with_opt` are the responses for clients without and with EDNS, as far as they exist; a
+    failure is looked at each time.
     """
 
     __slots__ = (
@@ -97,7 +98,7 @@ class Entry:
             self.wire = _aged(self.wire, self.offsets, elapsed)
             self.shown_at += elapsed
             self.plain = self.with_opt = None
-        self.until = min(self.shown_at + 1.0, self.expires)
+        self.until = -inf if self.failed else min(self.shown_at + 1.0, self.expires)
 
     def respond(self, has_opt: bool, dnssec_ok: bool) -> Response:
         """The answer as it is now, with an OPT of our own for those who sent one."""

@@ -17,7 +17,7 @@ STALE_AFTER_S = 1.8  # how long clients wait for upstreams when there is somethi
 RETRY_S = 5.0  # between attempts to refresh what upstreams were silent about; longer than a query's deadline
 PREFETCH_SHARE = 0.1  # of an entry's life: its last part, in which popular ones are refreshed
 PREFETCH_S = 1.0  # before its end at the latest
-PREFETCHES = 1000  # under way at once
+REFRESHES = 1000  # under way at once for no client
 
 
 class Shelf:
@@ -30,9 +30,8 @@ class Shelf:
 
     def prefetch(self, again: Again) -> None:
         """It is time to refresh a popular entry."""
-        if self.keeper is not None and self.refreshing < PREFETCHES:
+        if self.keeper is not None and self.keeper.ask_again(again):
             self.store.prefetches += 1
-            self.keeper.ask_again(again)
 
 
 class Refresher:
@@ -45,12 +44,10 @@ class Refresher:
 
     def refresh(self, query: Query, key: bytes, entry: Entry) -> Awaitable[Response]:
         """The answer to a query whose entry is past its end: a fresh one, or the old one while upstreams fail."""
-        now = self.flights.now
         if entry.retry_at == inf:
             return self._wait_for_fresh(query, key, entry)
-        if now >= entry.retry_at:
-            entry.retry_at = now + RETRY_S
-            self.ask_again(Again(query, key))
+        if self.flights.now >= entry.retry_at:
+            self._retry(query, key, entry)
         return self._respond_stale(query, entry.wire, entry.offsets)
 
     async def _wait_for_fresh(self, query: Query, key: bytes, entry: Entry) -> Response:
@@ -61,13 +58,17 @@ class Refresher:
         finally:
             errand.cancel()
         if in_time is None:
-            entry.retry_at = self.flights.now + RETRY_S
-            self.ask_again(Again(query, key))
+            if entry.retry_at == inf and self.flights.now >= entry.expires:  # the first of those who waited
+                self._retry(query, key, entry)
         elif errand.error is None and is_good(errand.value):
             response: Response = errand.value
             self.cache.learn(query, key, response)
             return response
         return self._respond_stale(query, *kept)
+
+    def _retry(self, query: Query, key: bytes, entry: Entry) -> None:
+        entry.retry_at = self.flights.now + RETRY_S
+        self.ask_again(Again(query, key))
 
     def _respond_stale(self, query: Query, octets: bytes, offsets: tuple[int, ...]) -> Response:
         self.shelf.store.stale += 1
@@ -82,11 +83,14 @@ class Refresher:
             entry.renewal = Renewal(Again(query, entry.key), self.shelf.prefetch)
             self.flights.timers.at(max(now, min(last, entry.expires - entry.life * PREFETCH_SHARE)), entry.renewal)
 
-    def ask_again(self, again: Again) -> None:
-        """Refresh an entry in the background, for no client."""
+    def ask_again(self, again: Again) -> bool:
+        """Refresh an entry in the background, for no client; whether there is room for that."""
+        if self.shelf.refreshing >= REFRESHES:
+            return False
         query = again.query(time.time_ns())
         self.shelf.refreshing += 1
         query.flight = self.flights.spawn(self._renew(query, again.key), f"refreshing {query.name}")
+        return True
 
     async def _renew(self, query: Query, key: bytes) -> None:
         try:

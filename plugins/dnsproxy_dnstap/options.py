@@ -6,9 +6,9 @@ import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from dnsproxy.config import OptionError, OptionErrors, ReadableFile, Size, option
+from dnsproxy.config import OptionError, OptionErrors, ReadableFile, Reader, Size, option, shown
 from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.output import OutputOptions
 from dnsproxy.dnstap.schema import ALL_TYPES, TYPE_FORMS, MessageType, select_types
@@ -17,6 +17,16 @@ from dnsproxy.template import Template, compile_template
 TLS_KEYS = ("ca", "cert", "key", "server_name", "skip_verify")
 QUEUE_OCTETS = 64 * 2**20  # 10 000 full messages of 64 KiB do not fit, 10 000 usual ones take 2 MiB
 QUEUE_OCTETS_MIN = 1024  # fewer do not hold a message
+# not by its `from_toml`, whose annotations are gone once it is compiled
+Extra = Annotated[
+    Template,
+    Reader(
+        (str, dict),
+        Template.expected,
+        lambda value, _folder: Template.from_toml(value),
+        lambda template: shown(str(template)),
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class TapConfig:
     version: str | None = option(
         None, help='which software; "" leaves the field out', default_text="dnsproxy and its version"
     )
-    extra: Template = option(compile_template(""), help='template for the field extra; "" leaves it out')
+    extra: Extra = option(compile_template(""), help='template for the field extra; "" leaves it out')
     types: tuple[Types, ...] = option(
         (Types("all", ALL_TYPES),), one_or_more=True, may_repeat=True, help="which messages: CQ, client, query, all, …"
     )

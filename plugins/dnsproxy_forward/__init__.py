@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import socket
 from collections.abc import Awaitable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -21,7 +21,7 @@ from dnsproxy.upstream.upstream import Upstream
 from dnsproxy.wire import is_below, label_count, name_to_text
 from dnsproxy_forward.config import ForwardConfig
 from dnsproxy_forward.stanza import Counters, Stanza
-from dnsproxy_forward.targets import DNS_PORT, Target, nameservers
+from dnsproxy_forward.targets import Target, read_nameservers
 
 __all__ = ["Forward", "ForwardConfig"]
 
@@ -48,6 +48,7 @@ class Forward(Plugin):
         self.by_zone: list[tuple[bytes, Match]] = []
         self.routes: dict[bytes, list[Match]] = {}
         self.only: Match | None = None
+        self.found: dict[Target, list[str]] = {}  # addresses of host names
         self.missing: set[Target] = set()  # what could not be looked up, and has been told
         self.server: Server
 
@@ -55,15 +56,13 @@ class Forward(Plugin):
     def check(cls, stanzas: Sequence[ForwardConfig], context: CheckContext) -> Iterable[OptionError]:
         """An upstream that is one of the same server's listeners would ask itself for ever."""
         for number, config in enumerate(stanzas):
+            scheme = "tcp" if config.force_tcp else "udp" if config.prefer_udp else None
             for index, target in enumerate(config.to):
-                scheme = "tcp" if config.force_tcp else "udp" if config.prefer_udp else None
-                if target.is_address and context.listens_on(target.host, target.port, target.scheme or scheme):
-                    yield OptionError(
-                        "to",
-                        f'"{target}" is a listener of this very server, a loop; expected another one',
-                        index,
-                        stanza=number,
-                    )
+                for host in _hosts(target):
+                    if context.listens_on(host, target.port, target.scheme or scheme):
+                        what = f'"{target}" names {host}, which is' if target.file else f'"{target}" is'
+                        message = f"{what} a listener of this very server, a loop; expected another one"
+                        yield OptionError("to", message, index, stanza=number)
 
     def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
         """Find the taps, lease the upstreams whose addresses are known."""
@@ -73,7 +72,7 @@ class Forward(Plugin):
         for stanza in self.work:
             stanza.taps = taps
             stanza.counters = server.lease(("forward counters", stanza.config), Counters)
-            self._lease(stanza, {})
+            self._lease(stanza)
         pairs = [(zone, stanza) for stanza in self.work for zone in stanza.config.zones]
         pairs.sort(key=lambda pair: label_count(pair[0]), reverse=True)
         self.by_zone = [(zone, (stanza, (zone, name_to_text(zone)))) for zone, stanza in pairs]
@@ -134,33 +133,37 @@ class Forward(Plugin):
             await trio.sleep(RESOLVE_AGAIN_S if waiting else 0)
 
     async def _look_up(self, stanza: Stanza) -> bool:
-        """Resolve a stanza's host names; whether all of them could be."""
-        found: dict[Target, list[str]] = {}
-        missing = []
+        """Resolve what is not known yet of a stanza's upstreams, and use it at once; whether all of it is known."""
         for target in _names(stanza):
-            try:
-                infos = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
-            except OSError as exc:
-                missing.append(target)
-                if target not in self.missing:
-                    log.warning("forward: cannot resolve %s: %s; trying again", target.host, exc.args[-1])
-                self.missing.add(target)
-                continue
-            if target in self.missing:
-                log.warning("forward: %s is resolved now", target.host)
-                self.missing.discard(target)
-            found[target] = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        self._lease(stanza, found)
-        return not missing and not any(
-            target.file and not self._addresses(target, found) for target in stanza.config.to
-        )
+            if target not in self.found and await self._resolve(target):
+                self._lease(stanza)
+        self._lease(stanza)
+        return all(self._addresses(target) for target in stanza.config.to)
 
-    def _lease(self, stanza: Stanza, found: dict[Target, list[str]]) -> None:
+    async def _resolve(self, target: Target) -> bool:
+        try:
+            infos = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
+        except OSError as exc:
+            self._miss(target, f"cannot resolve {target.host}: {exc.args[-1]}")
+            return False
+        if target in self.missing:
+            log.warning("forward: %s is resolved now", target.host)
+            self.missing.discard(target)
+        self.found[target] = list(dict.fromkeys(str(info[4][0]) for info in infos))
+        return True
+
+    def _miss(self, target: Target, why: str) -> None:
+        """Say it, the first time."""
+        if target not in self.missing:
+            self.missing.add(target)
+            log.warning("forward: %s; trying again", why)
+
+    def _lease(self, stanza: Stanza) -> None:
         """Have the stanza ask every address that is known."""
         upstreams = []
         for target in stanza.config.to:
             stream = _stream(target, stanza.config)
-            for address in self._addresses(target, found):
+            for address in self._addresses(target):
                 make = _factory(self.server, address, stream, stanza)
                 upstream = self.server.lease(("upstream", stream, address), make)
                 upstream.timeout_s = max(upstream.timeout_s, stanza.config.timeout)
@@ -171,23 +174,20 @@ class Forward(Plugin):
             upstream.limit_sockets(len(upstreams), descriptors)
         stanza.use(upstreams)
 
-    def _addresses(self, target: Target, found: dict[Target, list[str]]) -> list[Address]:
+    def _addresses(self, target: Target) -> list[Address]:
         """What is known of a target's addresses; a resolv.conf is read now."""
-        if target.is_address:
-            return [Address.of(target.host, target.port)]
         if not target.file:
-            return [Address.of(host, target.port) for host in found.get(target, ())]
-        why = "names no nameserver"
+            return [Address.of(host, target.port) for host in _hosts(target) or self.found.get(target, [])]
         try:
-            hosts = nameservers(Path(target.file).read_text("utf-8", "replace"))
+            hosts = read_nameservers(target.file)
         except OSError as exc:
-            hosts, why = [], exc.strerror or str(exc)
-        if not hosts and target not in self.missing:
-            self.missing.add(target)
-            log.warning("forward: %s: %s; trying again", target.file, why)
-        elif hosts:
+            self._miss(target, f"{target.file}: {exc.strerror or exc}")
+            return []
+        if hosts:
             self.missing.discard(target)
-        return [Address.of(host, DNS_PORT) for host in hosts]
+        else:
+            self._miss(target, f"{target.file}: names no nameserver")
+        return [Address.of(host, target.port) for host in hosts]
 
     def status(self) -> dict[str, object]:
         """Counters of all stanzas together."""
@@ -199,6 +199,14 @@ class Forward(Plugin):
     def describe(self) -> list[str]:
         """Which names go where."""
         return [f"forwards {_listed(config.from_)} to {_listed(config.to)}" for config in self.stanzas]
+
+
+def _hosts(target: Target) -> list[str]:
+    """The addresses that a target stands for without looking up any name."""
+    if target.file:
+        with contextlib.suppress(OSError):
+            return read_nameservers(target.file)
+    return [target.host] if target.is_address else []
 
 
 def _listed(things: Iterable[object]) -> str:

@@ -82,8 +82,11 @@ class Stanza:
         key: object = shape.key
         if query.partition or shape.ecs:
             key = object() if shape.ecs else (query.partition, key)
+        timeout_s = self.first_timeout_s
         if started is None:
             started = self.flights.now
+        else:
+            timeout_s = self._time_left(started)
         if key in leaders:
             return self._follow(query, zone, leaders, key, attempt, started)
         choices = self.choices
@@ -96,8 +99,15 @@ class Stanza:
         first.leaders = leaders
         first.key = key
         first.started = started
-        upstream.ask(first, stream if upstream.stream is None else upstream.stream, self.first_timeout_s)
+        upstream.ask(first, stream if upstream.stream is None else upstream.stream, timeout_s)
         return first
+
+    def _time_left(self, started: float) -> float:
+        """For the first attempt for a query that began earlier; DeadlineExceeded when it is not worth one."""
+        left_s = started + self.config.deadline - self.flights.now
+        if left_s < MIN_ATTEMPT_S:
+            raise DeadlineExceeded("no upstream answered in time")
+        return min(left_s, self.first_timeout_s)
 
     def _refuse(self, query: Query) -> Response:
         self.counters.refused_max_concurrent += 1
@@ -210,6 +220,10 @@ class FirstAttempt(Exchange):
     def cancel(self) -> None:
         """The client's time is over; somebody else may lead those with the same question."""
         Exchange.cancel(self)
+        self.release(None, None)
+
+    def unclaimed(self) -> None:
+        """Whoever asked has not waited: the next one with that question is not to wait for it either."""
         self.release(None, None)
 
     def release(self, response: Response | None, error: QueryError | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from dnsproxy.config import host_port, split_host_port, split_scheme
@@ -31,7 +32,7 @@ class Target:
         if scheme is not None and scheme not in SCHEMES:
             raise ValueError(f'"{scheme}://" is not spoken by this version; expected udp:// or tcp://, or none')
         if scheme is None and "/" in rest:
-            return cls(None, "", 0, rest)
+            return cls(None, "", DNS_PORT, rest)
         host, port = _split(rest.removesuffix("/"))
         if not _is_ip(host):
             _check_name(host, value)
@@ -70,6 +71,11 @@ def _check_name(host: str, value: str) -> None:
     good = all(label and len(label) <= 63 and label.replace("-", "").replace("_", "").isalnum() for label in labels)
     if not good or not host.isascii() or labels[-1].isdigit():
         raise ValueError(f'"{value}" is neither an IP address nor a host name; expected {Target.expected}')
+
+
+def read_nameservers(path: str) -> list[str]:
+    """The addresses in a file in the format of resolv.conf; OSError when it cannot be read."""
+    return nameservers(Path(path).read_text("utf-8", "replace"))
 
 
 def nameservers(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """A cache on a bench: its chain, its clock, its upstream; what tests of it have in common."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar
 
 import dns.message
@@ -8,19 +8,22 @@ import dns.rrset
 from dnsproxy_cache import Cache, CacheConfig
 from dnsproxy_cache.store import Store
 
-from dnsproxy.errors import QueryError
+from dnsproxy.errors import QueryError, UpstreamsFailed
 from dnsproxy.flight import Flights
 from dnsproxy.message import Query, Response, conform
-from dnsproxy.testing import Canned, answer_of
+from dnsproxy.testing import Canned, answer_of, make_query
 
 T = TypeVar("T")
+A = "300 IN A 192.0.2.1"
+SOA = "example.org. 600 IN SOA ns.example.org. hostmaster.example.org. 1 2 3 4 60"
 START_S = 1000.25  # not a whole second: nothing may depend on that
 
 
 class Server:
     """The process around the chain, as far as a cache needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
         self.flights = Flights()
         self.flights.now = START_S
         self.leased: dict[Hashable, Any] = {}
@@ -104,3 +107,18 @@ def record(line: str) -> tuple[str, int, str, str, str]:
 def ttls(message: dns.message.Message) -> list[int]:
     """Of all records, section by section."""
     return [rrset.ttl for section in message.sections[1:] for rrset in section]
+
+
+def edns(**more: Any) -> Query:
+    """A query with an OPT."""
+    return make_query(use_edns=0, **more)
+
+
+def state(query: Query) -> object:
+    """What templates see as cache/state."""
+    return query.metadata.get("cache/state")
+
+
+def fail(_query: Query) -> Awaitable[Response]:
+    """The rest of a chain whose upstreams do not answer."""
+    raise UpstreamsFailed("gone")

@@ -1,10 +1,12 @@
 """A proxy's chain without trio and without a network: a clock moved by hand, datagrams that meet scripts."""
 
 import errno
+import ipaddress
 import itertools
 import socket
 from collections.abc import Callable, Hashable, Iterable
 from math import inf
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import dns.edns
@@ -20,6 +22,7 @@ from dnsproxy.driver import Pump
 from dnsproxy.flight import Flights
 from dnsproxy.intake import Intake
 from dnsproxy.message import Endpoint, Query
+from dnsproxy.plugin import Plugin
 from dnsproxy.shape import shape_of
 from dnsproxy.upstream.exchange import ANSWERED, REFUSED, Exchange
 from dnsproxy.upstream.upstream import Upstream
@@ -28,6 +31,7 @@ T = TypeVar("T")
 Script = Callable[[bytes], Any]  # octets asked -> octets, OSError, None for silence, or a list of those with delays
 LISTENER = Address.of("192.0.2.53", 53)
 CLIENT = "192.0.2.7"
+KEYS = 'admin = false\nlisten = ["127.0.0.1:5300"]\nallow = ["192.0.2.0/24", "2001:db8::/32"]\n'
 
 
 def query(name: str = "www.example.org", qtype: str = "A", **more: Any) -> bytes:
@@ -184,7 +188,7 @@ class Asked:
         self.flights = flights
         self.answers: list[bytes] = []
         self.drops: list[str] = []
-        self.at = inf  # when the answer came
+        self.at: Any = inf  # when the answer came
 
     def reply(self, query: Query, octets: bytes) -> None:
         self.answers.append(octets)
@@ -216,6 +220,18 @@ class Asked:
         return self.query.metadata.get(f"forward/{name}")
 
 
+def chain_of(
+    *plugins: type[Plugin],
+    zones: tuple[bytes, ...] = (b"\0",),
+    allow: tuple[str, ...] = ("127.0.0.0/8", "192.0.2.0/24"),
+) -> Chain:
+    """A chain of plugins that need no options, named after their classes."""
+    entries = [SimpleNamespace(plugin=plugin, name=plugin.__name__.lower(), stanzas=()) for plugin in plugins]
+    networks = tuple(ipaddress.ip_network(network) for network in allow)
+    server: Any = SimpleNamespace(zones=zones, allow=networks, listen=(), plugins=entries)
+    return Chain(server)
+
+
 class Offline:
     """What stands around a chain: `plugin.Server` for its plugins, and a client for its queries."""
 
@@ -233,7 +249,7 @@ class Offline:
 
     def configure(self, body: str) -> Chain:
         """Build and bind the chain of a configuration's one server."""
-        (server,) = config.parse(f"admin = false\n{body}", "/offline.toml").servers
+        (server,) = config.parse(KEYS + body, "/offline.toml").servers
         chain = self.chain = Chain(server)
         self.flights.timers.fifo(chain.deadline_s)
         for plugin in chain.plugins:

@@ -56,7 +56,9 @@ class CoreDns:
                 host=HOST,
                 port=site.port,
                 upstream_port=site.upstream_port,
-                metadata="    metadata\n" if any(tap.extra for tap in site.workload.taps) else "",  # else nobody reads it
+                metadata="    metadata\n"
+                if any(tap.extra for tap in site.workload.taps)
+                else "",  # else nobody reads it
                 taps="".join(self._taps(site)),
                 cache=_cache(site.workload),
             )

@@ -1,4 +1,4 @@
-"""dnsdist: one listener, one UDP server, its packet cache where a cache is asked for; its dnstap knows CLIENT_* only."""
+"""dnsdist: one listener, one UDP server, a packet cache if a cache is asked for; its dnstap knows CLIENT_* only."""
 
 from collections.abc import Sequence
 
