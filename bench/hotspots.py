@@ -18,6 +18,7 @@ from harness.workloads import WORKLOADS, Workload
 SAMPLER = Path(__file__).resolve().parent / "harness" / "sampler.py"
 SAMPLES_PER_S = 1999  # not a divisor of any timer's rate
 LINES = 45
+SYSTEM_CALL = "__x64_sys_"  # how the kernel's symbols for them begin
 
 
 def main() -> int:
@@ -60,7 +61,9 @@ def _by_function_of_c(chosen: argparse.Namespace, workload: Workload) -> str:
         show = [perf, "report", "-i", data, "--stdio", "-q", "--no-children", "-g", "none"]
         by_file = _output([*show, "--sort", "dso"])
         by_symbol = _output([*show, "--sort", "dso,symbol"])
-    return "\n".join([*by_file[:10], "", *by_symbol[:LINES]])
+        below = [perf, "report", "-i", data, "--stdio", "-q", "--children", "-g", "none", "--sort", "symbol"]
+        by_call = [line for line in _output(below) if SYSTEM_CALL in line]
+    return "\n".join([*by_file[:10], "", "by system call, all below it included", *by_call, "", *by_symbol[:LINES]])
 
 
 def _output(command: list[str]) -> list[str]:

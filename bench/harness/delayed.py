@@ -16,13 +16,13 @@ RECEIVE_BUFFER = 8 << 20  # a burst of thousands of queries, should others have 
 BATCH = 64  # queries read before the answers due are looked at again
 WIRE_OCTETS = 4096
 ANSWER_FLAGS = struct.pack("!5H", 0x8580, 1, 1, 0, 0)  # QR AA RD RA; one question, one answer
-RECORD = struct.pack("!3HIH4B", 0xC00C, 1, 1, 0, 4, 192, 0, 2, 1)
+RECORD = struct.Struct("!3HIH4B")
 
 
-def answer(query: bytes) -> bytes:
+def answer(query: bytes, ttl: int = 0) -> bytes:
     """NOERROR and one address, to a query with one question; an OPT is not answered."""
     end = query.index(0, 12) + 5
-    return query[:2] + ANSWER_FLAGS + query[12:end] + RECORD
+    return query[:2] + ANSWER_FLAGS + query[12:end] + RECORD.pack(0xC00C, 1, 1, ttl, 4, 192, 0, 2, 1)
 
 
 class Delayed:

@@ -132,9 +132,7 @@ def _cache() -> Sweep:
         )
         for names in (1_000, 10_000, 100_000, 1_000_000)
     )
-    return Sweep(
-        "cache", "cache hits", Axis("names in the cache", logarithmic=True), tuple(points), (CPU, MEMORY_WIDE)
-    )
+    return Sweep("cache", "cache hits", Axis("names in the cache", logarithmic=True), tuple(points), (CPU, MEMORY_WIDE))
 
 
 def _plugins() -> Sweep:
@@ -174,5 +172,9 @@ def _load() -> Sweep:
     fast = Point(20_000, _varied("load", 20_000, (DNSDIST, COREDNS), load=Saturated(in_flight=1_000, rate=20_000)))
     saturated = Point(None, replace(_varied("load", 0, (DNSDIST, COREDNS)), name="load-most", title="load, saturated"))
     return Sweep(
-        "load", "from idle to saturation", Axis("queries/s", logarithmic=True), (*paced, fast, saturated), (CPU_WIDE, TIMES)
+        "load",
+        "from idle to saturation",
+        Axis("queries/s", logarithmic=True),
+        (*paced, fast, saturated),
+        (CPU_WIDE, TIMES),
     )

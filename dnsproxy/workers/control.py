@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-MAX_MESSAGE: Final = 64 * 2**20  # octets; the status of thousands of upstreams takes a few hundred KiB
+MAX_MESSAGE: Final = 256 * 2**20  # octets; a configuration with its zone data is the longest
 MAX_DESCRIPTORS: Final = 200  # with one message; the kernel takes 253 (SCM_MAX_FD)
 RECEIVE_OCTETS: Final = 65536
 OWN_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to workers too, which leave them to us

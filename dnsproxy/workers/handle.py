@@ -83,7 +83,8 @@ class WorkerHandle:
                 self._process = _spawn(theirs, self.number)
             except OSError as exc:
                 ours.close()
-                self._gone(f"cannot be started: {exc.strerror}")
+                self.reason = f"a process cannot be started: {exc.strerror}"
+                self._gone("is not there")
                 return
         self._channel = Channel(ours)
         self._loop.watch(self._channel, self._on_event)

@@ -31,7 +31,7 @@ FORMS = pytest.mark.parametrize("form", [(Receiver, Sender), (PlainReceiver, Pla
 class Sized(Plugin):
     """Answers with a record of as many octets as the first label says, at once."""
 
-    def handle(self, query: Query) -> Response:  # type: ignore[override]
+    def handle(self, query: Query) -> Response:
         size = int(query.name.split(".")[0])
         record = b"\xc0\x0c\xff\0\0\1\0\0\0\0" + struct.pack("!H", size) + b"\0" * size
         counts = b"\0\1\0\1\0\0" + (b"\0\1" if query.has_opt else b"\0\0")
@@ -270,10 +270,11 @@ def test_an_error_while_reading_is_no_reason_to_stop(worlds: Any, caplog: pytest
     caplog.set_level(logging.INFO)
 
     class Failing(Receiver):
-        def receive(self, *args: Any) -> Any:
+        def receive(self, *_: Any) -> Any:
             raise OSError(errno.ENOMEM, "out of memory")
 
-        receive_controlled = receive
+        def receive_controlled(self, *_: Any) -> Any:
+            raise OSError(errno.ENOMEM, "out of memory")
 
     for host in ("127.0.0.1", "0.0.0.0"):
         world = worlds(host, form=(Failing, Sender))
