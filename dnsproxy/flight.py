@@ -1,18 +1,17 @@
-"""Queries under way: coroutines stepped without trio tasks, what they wait for, and their timers."""
+"""Queries under way: coroutines stepped without trio tasks, and what they wait for."""
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections import deque
-from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import mypyc_attr
 
 from dnsproxy.errors import OutOfTime, ServerFailure
 from dnsproxy.message import Response
+from dnsproxy.timers import Expiring, Timers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     import trio
 
 log = logging.getLogger("dnsproxy")
-
-STALE_TIMERS = 64  # cancelled entries in the heap before it is worth rebuilding
 
 
 class Cancelled(Exception):
@@ -128,61 +125,6 @@ async def first_of(*waiters: Waiter, until: float = inf) -> Waiter | None:
     finally:
         for waiter in waiters:
             waiter.watcher = None
-
-
-class Expiring(Protocol):
-    """What a timer can end."""
-
-    def expire(self) -> None:
-        """The time is up."""
-
-
-class Timers:
-    """One FIFO per distinct duration and a heap for the rest; resolution is that of the loop's poll, 1 ms."""
-
-    def __init__(self) -> None:
-        self.fifos: dict[float, dict[Expiring, float]] = {}
-        self.heap: list[tuple[float, int, Waiter]] = []
-        self.numbers = count()
-
-    def fifo(self, duration_s: float) -> dict[Expiring, float]:
-        """The FIFO for things that live `duration_s`: `fifo[thing] = now + duration_s` starts, `del` stops a timer."""
-        return self.fifos.setdefault(duration_s, {})
-
-    def at(self, when: float, waiter: Waiter) -> None:
-        """Expire `waiter` at `when` unless it is done by then."""
-        heap = self.heap
-        if len(heap) > STALE_TIMERS and len(heap) & (len(heap) - 1) == 0:  # looked at when the length doubles
-            self.heap = heap = [entry for entry in heap if not entry[2].done]
-            heapq.heapify(heap)
-        heapq.heappush(heap, (when, next(self.numbers), waiter))
-
-    def soonest(self) -> float:
-        """When the next timer is due; inf when there is none."""
-        soonest = self.heap[0][0] if self.heap else inf
-        for fifo in self.fifos.values():
-            for when in fifo.values():
-                if when < soonest:
-                    soonest = when
-                break
-        return soonest
-
-    def fire(self, now: float) -> None:
-        """Expire what is due."""
-        for fifo in list(self.fifos.values()):  # an expiry may add one
-            due = []
-            for thing, when in fifo.items():
-                if when > now:
-                    break
-                due.append(thing)
-            for thing in due:
-                if fifo.pop(thing, None) is not None:
-                    thing.expire()
-        heap = self.heap
-        while heap and heap[0][0] <= now:
-            waiter = heapq.heappop(heap)[2]
-            if not waiter.done:
-                waiter.expire()
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -12,8 +12,9 @@ from trio.testing import MockClock, trio_test, wait_all_tasks_blocked
 
 from dnsproxy.driver import Driver
 from dnsproxy.errors import EDE_NO_REACHABLE_AUTHORITY, SERVFAIL, DeadlineExceeded, ServerFailure
-from dnsproxy.flight import STALE_TIMERS, Cancelled, Flight, Flights, Pending, Race, Timers, Waiter, first_of
+from dnsproxy.flight import Cancelled, Flight, Flights, Pending, Race, Waiter, first_of
 from dnsproxy.message import Response
+from dnsproxy.timers import STALE_TIMERS, Timers
 
 ANSWER = Response(b"\0" * 12)
 

@@ -16,9 +16,9 @@ from dnsproxy.flight import Pending, Waiter
 
 if TYPE_CHECKING:
     from dnsproxy.dnstap.events import Route
-    from dnsproxy.flight import Expiring
     from dnsproxy.message import Query
     from dnsproxy.plugin import Tap
+    from dnsproxy.timers import Expiring
     from dnsproxy.upstream.upstream import Upstream
 
 log = logging.getLogger("dnsproxy")

@@ -1,0 +1,111 @@
+"""The end of a process: nobody who asked in time goes without an answer, and nothing is left running."""
+
+import gc
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import dns.message
+import dns.rcode
+import pytest
+import trio
+from trio.testing import trio_test
+
+from dnsproxy import config
+from dnsproxy.driver import EpollDriver
+from dnsproxy.server import Server
+from dnsproxy.stream import framed
+from tests.support.offline import query
+from tests.support.toml import stanza
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    """The server freezes what exists and collects less often."""
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """An upstream that says nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock
+
+
+def text(upstream: socket.socket, **keys: object) -> str:
+    limits = stanza("[limits]", {"stop": "100ms"})
+    forward = stanza("[[forward]]", {"to": [f"127.0.0.1:{upstream.getsockname()[1]}"], "prefer_udp": True, **keys})
+    return f'listen = ["127.0.0.1:0"]\nadmin = false\n{limits}{forward}'
+
+
+@asynccontextmanager
+async def serving(body: str) -> AsyncIterator[tuple[Server, int]]:
+    """A server in this process, and its port; it is stopped at the end."""
+    server = Server(config.parse(body, "/server.toml"))
+    server.bind()
+    async with trio.open_nursery() as nursery:
+        await server.start(nursery)
+        (pump,) = server.udp.values()
+        yield server, pump.endpoint.address.port
+        with trio.fail_after(5):
+            await server.stop()
+        nursery.cancel_scope.cancel()
+    for sock in server.sockets.values():
+        sock.close()
+
+
+async def ask_udp(port: int, octets: bytes) -> trio.socket.SocketType:
+    client = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    await client.connect(("127.0.0.1", port))
+    await client.send(octets)
+    return client
+
+
+@trio_test
+async def test_what_is_still_in_flight_when_the_time_is_up_gets_servfail(silent: socket.socket) -> None:
+    async with serving(text(silent, timeout="30s", deadline="60s")) as (server, port):
+        assert isinstance(server.driver, EpollDriver)
+        clients = [await ask_udp(port, query(f"{number % 2}.example.org", id=number)) for number in range(4)]
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(framed(query("2.example.org")))
+        while server.intake.in_flight < 5:
+            await trio.sleep(0.005)
+    for number, client in enumerate(clients):
+        with client, trio.fail_after(5):
+            answer = dns.message.from_wire(await client.recv(65535))
+        assert (answer.id, answer.rcode()) == (number, dns.rcode.SERVFAIL)
+    async with stream:
+        assert dns.message.from_wire((await stream.receive_some())[2:]).rcode() == dns.rcode.SERVFAIL
+    assert server.intake.in_flight == 0
+
+
+@trio_test
+async def test_what_has_arrived_by_then_is_answered_however_much_it_is(silent: socket.socket) -> None:
+    async with serving(text(silent, from_="example.net")) as (_, port):
+        client = await ask_udp(port, query("first.example.org"))
+        assert await client.recv(65535)
+        for number in range(500):
+            await client.send(query(f"{number}.example.org", id=number))
+    ids: set[Any] = set()
+    with client, trio.move_on_after(1):
+        while len(ids) < 500:
+            ids.add((await client.recv(65535))[:2])
+    assert len(ids) == 500
+
+
+@trio_test
+async def test_nothing_is_logged_when_a_process_ends_with_queries_in_flight(
+    silent: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(text(silent, timeout="30s", deadline="60s")) as (server, port):
+        clients = [await ask_udp(port, query(f"{number}.example.org")) for number in range(10)]
+        while server.intake.in_flight < 10:
+            await trio.sleep(0.005)
+    for client in clients:
+        client.close()
+    assert caplog.messages == []
