@@ -41,6 +41,7 @@ from dnsproxy.status import snapshot
 
 log = logging.getLogger("dnsproxy")
 
+LAST_BATCHES = 1000  # more than any socket's buffer holds
 SETTLED_EVERY_S = 0.005  # how often the end of the last query is looked for when stopping
 GC_ALLOCATIONS = 10_000  # objects between looks at the youngest generation: queries free themselves, without cycles
 
@@ -262,12 +263,17 @@ class Server:
             await trio.sleep(SETTLED_EVERY_S)
             if not (self.intake.in_flight or any(listener.connections for listener in self.tcp.values())):
                 break
+        self.flights.submit(self.flights.close)  # those whose time is up are told so
         await trio.lowlevel.checkpoint()
         await self.leases.end()
 
     def _last_read(self, pump: UdpListener, close: Any) -> None:
         """Take what has come in before the end, then no more."""
-        pump.on_readable()
+        for _ in range(LAST_BATCHES):
+            taken = pump.taken
+            pump.on_readable()
+            if pump.taken == taken:
+                break
         self.driver.remove(pump)
         if close is not None:
             self.flights.flush()

@@ -15,7 +15,7 @@ ORDER = """
     errors wire stream text_table toml_lines options listen_address activation
     address shape template values readers convert config_errors
     datagram message
-    flight turns driver
+    timers flight turns driver
     dnstap
     plugin upstream
     settings discovery assemble config status

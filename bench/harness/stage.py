@@ -131,6 +131,7 @@ class Stage:
         self._collector, self._tap = socket.socketpair()
         gc.collect()
         gc.freeze()  # as the server does
+        self._threshold = gc.get_threshold()
         gc.set_threshold(GC_ALLOCATIONS)
 
     def _listen(self, intake: Intake) -> None:
@@ -160,6 +161,7 @@ class Stage:
         self.driver.epoll.close()
         for sock in (self.upstream, self.clients, self._collector, self._tap):
             sock.close()
+        gc.set_threshold(*self._threshold)
         gc.unfreeze()
 
     def _query(self) -> bytes:

@@ -68,6 +68,11 @@ class UdpListener:
         """The socket's descriptor."""
         return self.fd
 
+    @property
+    def taken(self) -> int:
+        """Datagrams that have come in."""
+        return self.queries + sum(self.dropped.values())
+
     def on_readable(self) -> None:
         """Take a batch of queries; those that need nobody else are answered before this returns."""
         try:

@@ -1,0 +1,1 @@
+"""Tests of the bench's arithmetic: what it reads, judges and draws."""
