@@ -18,6 +18,7 @@ from harness.sweeps import Sweep, thinned
 from harness.workloads import COREDNS, DNSDIST
 
 COULD_NOT_MEASURE = 2
+LOST_AT_MOST = 0.01  # of the queries, before a figure gets a remark
 ROUNDS, SECONDS, WARM_UP_S = 1, 2.0, 0.5  # about ten minutes for everything
 
 
@@ -53,7 +54,8 @@ def _run(chosen: argparse.Namespace, folder: Path) -> int:
     effort = Effort(chosen.rounds, chosen.seconds or (1.0 if chosen.quick else SECONDS), WARM_UP_S)
     campaign = Campaign(effort, folder)
     samples = list(campaign.measure(list(_entries(varied, ours, theirs, remarks))))
-    remarks += [str(failure) for failure in campaign.failures] + list(_without_workers(samples, varied))
+    remarks += [str(failure) for failure in campaign.failures]
+    remarks += [*_unsound(samples), *_without_workers(samples, varied)]
     growth = Growth(varied, [*ours, *theirs], Results(samples), effort, remarks)
     print(growth_report.markdown(growth))
     growth_report.write(chosen.write, growth)
@@ -71,6 +73,13 @@ def _entries(
         able = [proxy for proxy in ours if not lacks[proxy.name]]
         for point in sweep.points:
             yield Entry(point.workload, [*able, *(peer for peer in theirs if peer.name in point.workload.peers)])
+
+
+def _unsound(samples: Sequence[Sample]) -> Iterator[str]:
+    """A line for each point that measured something else than answers."""
+    for sample in samples:
+        if sample.lost > LOST_AT_MOST or sample.noerror < 1 - LOST_AT_MOST:
+            yield f"{sample.program}, {sample.workload}: {sample.lost:.1%} lost, {sample.noerror:.1%} NOERROR"
 
 
 def _without_workers(samples: Sequence[Sample], varied: Sequence[Sweep]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def _by_function_of_python(chosen: argparse.Namespace, workload: Workload) -> st
     with tempfile.TemporaryDirectory(prefix="dnsproxy-bench-") as folder:
         output = Path(folder) / "samples.txt"
         python = interpreter or [str(Path(script).with_name("python"))]
-        _loaded(Dnsproxy([*python, str(SAMPLER), str(output), script]), workload, chosen.seconds)
+        _loaded(Dnsproxy([*python, "-P", str(SAMPLER), str(output), script]), workload, chosen.seconds)
         return output.read_text()
 
 

@@ -59,14 +59,14 @@ class Chain:
             log.error("plugin %s failed while watching (logged once): %r", name, error, exc_info=error)
 
     def culprit(self, error: BaseException | None, answer: object = None) -> str:
-        """Name of the plugin in whose code an error arose, or that gave a nonsensical answer."""
+        """Name of the plugin in whose code an error arose or that gave a nonsensical answer; or those it may be."""
         plugin = _innermost(error.__traceback__) if error is not None else None
-        if plugin is None:
-            code = getattr(answer, "cr_code", None)
-            links = [link for link in self.plugins if type(link).handle is not Plugin.handle]
-            named = [link for link in links if getattr(type(link).handle, "__code__", None) is code]
-            plugin = next(iter(named or links), None)
-        return plugin.name if plugin is not None else "unknown"
+        if plugin is not None:
+            return plugin.name
+        code = getattr(answer, "cr_code", None)
+        links = [link for link in self.plugins if type(link).handle is not Plugin.handle]
+        named = [link for link in links if getattr(type(link).handle, "__code__", None) is code]
+        return " or ".join(link.name for link in named or links) or "unknown"
 
     def refusing(self) -> Chain:
         """A chain with the same observers that says REFUSED."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("dnsproxy")
 
 
+FAILURE_LOG_S = 1.0  # what fails in one turn may fail in every one, thousands a second
+
+
 class Pump(Protocol):
     """A socket that the driver serves. `fileno` stays the same while it is added."""
 
@@ -48,6 +51,7 @@ class Driver(trio.abc.Instrument):
         self.timekeeper = trio.CancelScope()
         self.wakes_at = inf
         self.scheduled = False  # whether a task has become runnable in this turn
+        self.silent_until = -inf  # after a failure that was logged
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Flights that are still under way then are left to their owner."""
@@ -144,7 +148,9 @@ class Driver(trio.abc.Instrument):
         try:
             self._turn(timeout)
         except BaseException:  # whatever a plugin may raise: without this hook nothing would be served any more
-            log.exception("the driver failed in this turn")
+            if self.clock.current_time() >= self.silent_until:
+                self.silent_until = self.clock.current_time() + FAILURE_LOG_S
+                log.exception("the driver failed in this turn")
             self._wake()  # the rest of the turn is done in the next one
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:

@@ -22,6 +22,8 @@ log = logging.getLogger("dnsproxy")
 
 CLIENTS = 65536  # clients remembered; beyond it the idle ones are forgotten
 LIMITED = ("queries", "queries_per_client", "tcp_connections", "tcp_connections_per_client")
+HINT = "; a handle may wait for trio only by `await query.run(async_fn, *args)`"
+FAILURES_LOGGED_PER_S = 10.0  # a plugin that fails on every query must not fill the disk; status counts them all
 REFUSALS_PER_S = 10.0  # REFUSED over UDP to clients that may not ask: enough to be seen, too few to be an amplifier
 
 
@@ -54,6 +56,25 @@ class Client:
             address = ipaddress.ip_address(self.packed)
             allowed = self.cleared[chain] = any(address in network for network in chain.allow)
         return allowed
+
+
+class Bucket:
+    """Lets that many a second through; after a rest, a second's worth at once."""
+
+    __slots__ = ("at", "left", "per_s")
+
+    def __init__(self, per_s: float) -> None:
+        self.per_s = self.left = per_s
+        self.at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Whether one more goes through."""
+        self.left = min(self.per_s, self.left + (now - self.at) * self.per_s)
+        self.at = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
 
 
 class QueryFlight(Flight):
@@ -108,8 +129,8 @@ class Intake:
         self.connections = 0
         self.refused = dict.fromkeys(LIMITED, 0)
         self.failures = 0
-        self.refusals_left = REFUSALS_PER_S
-        self.refusals_at = 0.0
+        self.refusals = Bucket(REFUSALS_PER_S)
+        self.reports: dict[str, Bucket] = {}  # of failures, by plugin
 
     def limit(self, limits: Limits) -> None:
         """Work within these limits from now on."""
@@ -208,9 +229,16 @@ class Intake:
             return query.respond(error.rcode, error.ede_code, error.ede_text)
         self.failures += 1
         name = chain.culprit(error)
-        hint = "; a handle may wait for trio only by `await query.run(async_fn, *args)`" if _is_of_trio(error) else ""
-        log.error("plugin %s failed on %s: %r%s", name, query.name, error, hint, exc_info=error)
+        if self._may_report(name):
+            hint = HINT if _is_of_trio(error) else ""
+            log.error("plugin %s failed on %s: %r%s", name, query.name, error, hint, exc_info=error)
         return query.respond(SERVFAIL, EDE_OTHER, "internal error")
+
+    def _may_report(self, name: str) -> bool:
+        bucket = self.reports.get(name)
+        if bucket is None:
+            bucket = self.reports[name] = Bucket(FAILURES_LOGGED_PER_S)
+        return bucket.take(self.flights.now)
 
     def _report_late(self, query: Query, chain: Chain, error: OutOfTime) -> None:
         """Say, once for each chain, which plugin lets deadlines pass."""
@@ -223,7 +251,8 @@ class Intake:
         """The answer to a query for which a plugin gave something that is neither a response nor a coroutine."""
         self.failures += 1
         name = chain.culprit(None, coroutine)
-        log.error("plugin %s gave %r for %s; expected a Response or a coroutine", name, answer, query.name)
+        if self._may_report(name):
+            log.error("plugin %s gave %r for %s; expected a Response or a coroutine", name, answer, query.name)
         return query.respond(SERVFAIL, EDE_OTHER, "internal error")
 
     def admit_connection(self, client: Client) -> bool:
@@ -249,7 +278,7 @@ class Intake:
         if client.may_ask(chain):
             client.admitted = chain
             return True
-        if not query.endpoint.stream and not self._may_refuse():
+        if not query.endpoint.stream and not self.refusals.take(self.flights.now):
             origin.drop("not_allowed")
             return False
         for observe in chain.on_query:
@@ -260,15 +289,6 @@ class Intake:
         refusal = query.respond(REFUSED, EDE_PROHIBITED, "this client may not ask here")
         self.finish(query, refusal, chain, origin)
         return False
-
-    def _may_refuse(self) -> bool:
-        now = self.flights.now
-        self.refusals_left = min(REFUSALS_PER_S, self.refusals_left + (now - self.refusals_at) * REFUSALS_PER_S)
-        self.refusals_at = now
-        if self.refusals_left < 1:
-            return False
-        self.refusals_left -= 1
-        return True
 
     def _over_limit(self, query: Query) -> Response:
         which = "queries" if self.in_flight >= self.queries_limit else "queries_per_client"

@@ -128,7 +128,10 @@ def raise_descriptor_limit() -> None:
     """As many descriptors as the system lets this process have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as exc:  # a container's limit may be above the system's (fs.nr_open)
+            log.warning("going on with %d descriptors: %s", soft, exc)
 
 
 def _bind(place: Place, bound: Sockets, v6only: bool) -> None:

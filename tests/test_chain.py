@@ -154,8 +154,9 @@ def test_nonsense_is_blamed_on_the_plugin_whose_coroutine_gave_it() -> None:
     coroutine: Any = chain.plugins[1].handle(make_query())
     assert chain.culprit(None, coroutine) == "waiting"
     coroutine.close()
-    assert chain.culprit(None, 7) == "first", "the first link, when nothing says more"
-    assert chain.culprit(ValueError()) == "first"
+    assert chain.culprit(None, 7) == "first or waiting", "when nothing says more"
+    assert chain.culprit(ValueError()) == "first or waiting"
+    assert chain_of(Observer, First, Idle).culprit(None, 7) == "first"
     assert chain_of().culprit(ValueError()) == "unknown"
 
 

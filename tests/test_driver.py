@@ -191,6 +191,23 @@ async def test_an_error_in_the_hook_is_logged_and_the_next_datagram_is_served_at
 
 @FORMS
 @trio_test
+async def test_a_failure_in_every_turn_is_logged_now_and_then(
+    form: type[Driver], make_reader: Callable[..., Reader], caplog: pytest.LogCaptureFixture
+) -> None:
+    def then(_: bytes) -> None:
+        raise ValueError
+
+    reader = make_reader(then)
+    async with driving(form, reader):
+        for _ in range(100):
+            reader.theirs.send(b"!")
+            await reader.wait()
+    assert len(reader.seen) == 100
+    assert 1 <= len(caplog.messages) <= 3
+
+
+@FORMS
+@trio_test
 async def test_what_is_left_of_a_turn_that_failed_is_done_in_the_next(form: type[Driver]) -> None:
     done = trio.Event()
 

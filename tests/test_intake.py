@@ -12,7 +12,7 @@ import pytest
 from dnsproxy import config, intake
 from dnsproxy.errors import EDE_NO_REACHABLE_AUTHORITY, EDE_OTHER, EDE_PROHIBITED, QueryError, Refused
 from dnsproxy.flight import Pending, Waiter
-from dnsproxy.intake import REFUSALS_PER_S, Intake
+from dnsproxy.intake import FAILURES_LOGGED_PER_S, REFUSALS_PER_S, Intake
 from dnsproxy.message import Policy, Query, Response
 from dnsproxy.plugin import Observer, Plugin
 from tests.support.offline import Asked, Offline, chain_of, query
@@ -232,6 +232,17 @@ def test_whatever_a_plugin_raises_is_servfail_and_the_log_names_it(
     world.run(0)
     assert (asked.rcode, asked.ede) == (SERVFAIL, EDE_OTHER)
     assert "plugin behaving failed on www.example.org.:" in caplog.text
+
+
+@pytest.mark.parametrize("behave", [lambda query: None, lambda query: query.nothing])
+def test_a_plugin_that_always_fails_does_not_fill_the_log(
+    behave: Behaviour, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.behaves(behave)
+    for number in range(500):
+        assert world.ask(f"{number}.example.org", run_s=0.01).rcode == SERVFAIL
+    assert world.intake.failures == 500
+    assert len(caplog.messages) <= FAILURES_LOGGED_PER_S * 6
 
 
 @pytest.mark.parametrize("wire", [None, "x" * 40, 7, b"", b"\x12\x34\x81\x80", b"\0" * 11, [1, 2]])

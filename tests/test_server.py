@@ -15,6 +15,7 @@ from dnsproxy import config
 from dnsproxy.driver import EpollDriver
 from dnsproxy.server import Server
 from dnsproxy.stream import framed
+from tests.dnstap.waiting import until
 from tests.support.offline import query
 from tests.support.toml import stanza
 
@@ -72,8 +73,7 @@ async def test_what_is_still_in_flight_when_the_time_is_up_gets_servfail(silent:
         clients = [await ask_udp(port, query(f"{number % 2}.example.org", id=number)) for number in range(4)]
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         await stream.send_all(framed(query("2.example.org")))
-        while server.intake.in_flight < 5:
-            await trio.sleep(0.005)
+        await until(lambda: server.intake.in_flight == 5)
     for number, client in enumerate(clients):
         with client, trio.fail_after(5):
             answer = dns.message.from_wire(await client.recv(65535))
@@ -103,8 +103,7 @@ async def test_nothing_is_logged_when_a_process_ends_with_queries_in_flight(
 ) -> None:
     async with serving(text(silent, timeout="30s", deadline="60s")) as (server, port):
         clients = [await ask_udp(port, query(f"{number}.example.org")) for number in range(10)]
-        while server.intake.in_flight < 10:
-            await trio.sleep(0.005)
+        await until(lambda: server.intake.in_flight == 10)
     for client in clients:
         client.close()
     assert caplog.messages == []

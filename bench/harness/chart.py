@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 from harness.scale import Scale, in_words, linear, logarithmic
@@ -14,8 +15,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 TEXT_PX, TITLE_PX = 13, 16
 
 WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 78, 170, 66, 58  # outside the axes; on the right stand the names of the lines
-LABEL_GAP = 16  # between two of those names
+LEFT, TOP, BOTTOM = 78, 66, 58  # outside the axes
+NAME_GAP, NAME_PX = 16, 7.4  # on the right stand the names of the lines: room between two, and for a letter
 
 BAR_HEIGHT, BAR_GAP, GROUP_GAP = 18, 4, 30
 NAMES_WIDTH, VALUES_WIDTH = 230, 90  # beside the bars
@@ -72,12 +73,13 @@ class Group:
 def lines(title: str, x: Axis, y: Axis, series: Sequence[Series], note: str = "") -> str:
     """A line chart."""
     points = [point for one in series for point in one.points]
-    across = x.scale([point[0] for point in points], LEFT, WIDTH - RIGHT)
+    right = WIDTH - 20 - max((len(one.name) for one in series), default=0) * NAME_PX
+    across = x.scale([point[0] for point in points], LEFT, right)
     up = y.scale([point[1] for point in points], HEIGHT - BOTTOM, TOP)
     body = [*_head(title, note), *_grid(x, across, y, up)]
     for one in series:
         body += _line(one, across, up)
-    return _svg(WIDTH, HEIGHT, title, [*body, *_names(series, up)])
+    return _svg(WIDTH, HEIGHT, title, [*body, *_names(series, right + 10, up)])
 
 
 def bars(title: str, unit: str, groups: Sequence[Group], note: str = "") -> str:
@@ -107,13 +109,16 @@ def longest_shown(lengths: Sequence[float]) -> float:
     return longest
 
 
-def spread_apart(places: Sequence[float], gap: float) -> list[float]:
-    """The places, moved down where two would be nearer than the gap."""
-    moved: dict[int, float] = {}
-    last = float("-inf")
-    for index in sorted(range(len(places)), key=lambda one: places[one]):
-        last = moved[index] = max(places[index], last + gap)
-    return [moved[index] for index in range(len(places))]
+def spread_apart(places: Sequence[float], gap: float, end: float) -> list[float]:
+    """The places, moved where two would be nearer than the gap: down, but no further than the end."""
+    order = sorted(range(len(places)), key=lambda one: places[one])
+    moved = list(places)
+    for before, index in pairwise(order):
+        moved[index] = max(moved[index], moved[before] + gap)
+    for index in reversed(order):
+        moved[index] = min(moved[index], end)
+        end = moved[index] - gap
+    return moved
 
 
 def _head(title: str, note: str) -> list[str]:
@@ -123,12 +128,12 @@ def _head(title: str, note: str) -> list[str]:
 
 def _grid(x: Axis, across: Scale, y: Axis, up: Scale) -> Iterator[str]:
     for tick in up.ticks():
-        yield _stroke((LEFT, up.at(tick)), (WIDTH - RIGHT, up.at(tick)))
+        yield _stroke((LEFT, up.at(tick)), (across.end, up.at(tick)))
         yield _text(in_words(tick), LEFT - 8, up.at(tick) + 4, colour=FAINT, anchor="end")
     for tick in across.ticks():
         yield _stroke((across.at(tick), HEIGHT - BOTTOM), (across.at(tick), HEIGHT - BOTTOM + 5))
         yield _text(in_words(tick), across.at(tick), HEIGHT - BOTTOM + 20, colour=FAINT, anchor="middle")
-    yield _text(x.title, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, anchor="middle")
+    yield _text(x.title, (across.start + across.end) / 2, HEIGHT - 16, anchor="middle")
     middle = (TOP + HEIGHT - BOTTOM) / 2
     yield _text(y.title, 18, middle, anchor="middle", more=f' transform="rotate(-90 18 {middle:g})"')
 
@@ -143,12 +148,12 @@ def _line(series: Series, across: Scale, up: Scale) -> Iterator[str]:
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{series.ink}"><title>{label}</title></circle>'
 
 
-def _names(series: Sequence[Series], up: Scale) -> Iterator[str]:
+def _names(series: Sequence[Series], x: float, up: Scale) -> Iterator[str]:
     """Each line's name at its last point's height."""
     drawn = [one for one in series if one.points]
-    heights = spread_apart([up.at(one.points[-1][1]) for one in drawn], LABEL_GAP)
+    heights = spread_apart([up.at(one.points[-1][1]) for one in drawn], NAME_GAP, up.start - 4)
     for one, height in zip(drawn, heights, strict=True):
-        yield _text(one.name, WIDTH - RIGHT + 10, height + 4, colour=one.ink)
+        yield _text(one.name, x, height + 4, colour=one.ink)
 
 
 def _bar(bar: Bar, across: Scale, y: float, unit: str) -> Iterator[str]:

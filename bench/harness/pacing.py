@@ -26,7 +26,7 @@ def wave(load: Held, port: int, file: Path) -> Outcome:
 
 
 def _run(port: int, file: Path, rate: float, seconds: float) -> Outcome:
-    command = [sys.executable, "-B", str(PACER), HOST, str(port), str(file), f"{rate:g}", f"{seconds:g}"]
+    command = [sys.executable, "-BP", str(PACER), HOST, str(port), str(file), f"{rate:g}", f"{seconds:g}"]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=seconds + SPARE_S, start_new_session=True

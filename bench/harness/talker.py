@@ -14,7 +14,7 @@ class Talker:
     def __init__(self, children: Children, name: str, script: Path, arguments: Sequence[str]) -> None:
         self._children = children
         self._name = name
-        self._child = children.start(name, [sys.executable, "-B", str(script), *arguments], talks=True)
+        self._child = children.start(name, [sys.executable, "-BP", str(script), *arguments], talks=True)
         self.greeting = self._read_line()
 
     def ask(self) -> str:

@@ -119,5 +119,5 @@ def _taps(results: Results, program: str, workload: Workload) -> Iterator[Check]
 
 
 def shown(value: float) -> str:
-    """Three digits, or all of a whole number."""
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    """As many digits as tell a value from its limit."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") if value < 10 else f"{value:.1f}"

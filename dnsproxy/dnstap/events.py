@@ -107,8 +107,7 @@ class Event:
     """
 
     __slots__ = (
-        "_bare",
-        "_full",
+        "bare",
         "policy",
         "query",
         "query_ns",
@@ -117,6 +116,7 @@ class Event:
         "response_wire",
         "route",
         "type",
+        "whole",
         "zone",
     )
 
@@ -141,8 +141,8 @@ class Event:
         self.response_wire = response_wire
         self.zone = zone
         self.policy = policy
-        self._bare: bytes | None = None
-        self._full: bytes | None = None
+        self.bare: bytes | None = None  # what `encoded` gave, without and with the DNS message
+        self.whole: bytes | None = None
 
     @classmethod
     def of(
@@ -170,13 +170,13 @@ class Event:
 
         The DNS message is the query of a query and the response of a response.
         """
-        octets = self._full if full else self._bare
+        octets = self.whole if full else self.bare
         if octets is None:
             octets = encode.message_field(self, full)
             if full:
-                self._full = octets
+                self.whole = octets
             else:
-                self._bare = octets
+                self.bare = octets
         return octets
 
     def __repr__(self) -> str:

@@ -48,7 +48,7 @@ class Sink:
 
     def take(self, event: Event) -> None:
         """Offer the event's frame; never raises."""
-        message = event.encoded(self._full)
+        message = (event.whole if self._full else event.bare) or event.encoded(self._full)
         prefix = self._prefix
         if self._render is not None:
             try:
@@ -57,11 +57,11 @@ class Sink:
             except Exception as exc:  # noqa: BLE001  some plugin's value and its __str__ must not cost a tap the message
                 self._complain(exc)
         size = len(prefix) + len(message)
-        octets = FRAME_LENGTHS[size] if size < SMALL else frame_length(size)
-        frame = octets + prefix + message
+        frame = (FRAME_LENGTHS[size] if size < SMALL else frame_length(size)) + prefix + message
         self._offer(frame)
-        for offer in self._others:
-            offer(frame)
+        if self._others:
+            for offer in self._others:
+                offer(frame)
 
     def _with_extra(self, text: str) -> bytes:
         if len(self._prefixes) >= PREFIXES_KEPT:

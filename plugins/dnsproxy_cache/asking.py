@@ -52,6 +52,11 @@ class Miss(Pending):
         self.learner.learn(self.query, self.key, answer)
         return answer
 
+    def unclaimed(self) -> None:
+        """Whoever asked has not waited: nor does the rest of the chain get to conclude."""
+        self.inner.watcher = None
+        self.inner.unclaimed()
+
     async def _learn_later(self, answer: Any) -> Response:
         response: Response = await answer
         self.learner.learn(self.query, self.key, response)

@@ -54,5 +54,6 @@ def test_the_longest_bar_shown_is_not_an_outlier() -> None:
 
 
 def test_names_that_would_touch_are_moved_apart_in_their_order() -> None:
-    assert spread_apart([100, 102, 50], 16) == [100, 116, 50]
-    assert spread_apart([], 16) == []
+    assert spread_apart([100, 102, 50], 16, 400) == [100, 116, 50]
+    assert spread_apart([398, 399, 50], 16, 400) == [384, 400, 50]
+    assert spread_apart([], 16, 400) == []

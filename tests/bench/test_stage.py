@@ -1,9 +1,11 @@
 """The in-process path that `bench/steps.py` measures: it must keep up with the proxy's own modules."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from harness.stage import FINISH, JOIN, MATCH, SEND_ANSWERS, SEND_QUERIES, STEPS, TAKE_IN, WRITE, Ledger, Stage
+
+Run = Callable[[str], dict[str, int]]
 
 TAP = '[[dnstap]]\nsocket = "unix:///nowhere/tap.sock"\nfull = true\n'
 
@@ -15,7 +17,8 @@ def batch(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def run(batch: int) -> Iterator[object]:
+def run(batch: int) -> Iterator[Run]:
+    """What each step took with these plugins beside forward."""
     stages: list[Stage] = []
 
     def run(plugins: str) -> dict[str, int]:
@@ -29,12 +32,12 @@ def run(batch: int) -> Iterator[object]:
         stage.close()
 
 
-def test_forwarding_spends_on_every_step_but_the_taps(run) -> None:  # type: ignore[no-untyped-def]
+def test_forwarding_spends_on_every_step_but_the_taps(run: Run) -> None:
     spent = run("")
     assert {step for step in STEPS if not spent[step]} == {JOIN, WRITE}
 
 
-def test_taps_are_written(run) -> None:  # type: ignore[no-untyped-def]
+def test_taps_are_written(run: Run) -> None:
     spent = run(TAP)
     assert all(spent[step] for step in (TAKE_IN, MATCH, FINISH, JOIN, WRITE))
 
@@ -47,7 +50,7 @@ def test_a_step_within_a_step_is_not_counted_twice() -> None:
     assert not any(ledger.spent.values())
 
 
-def test_a_cache_hit_asks_nobody(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_cache_hit_asks_nobody() -> None:
     stage = Stage('[cache]\nsize = "1MiB"\n', 50)
     try:
         for _ in range(20):  # every name once

@@ -109,7 +109,7 @@ def test_memory_counts_only_with_as_many_in_flight_as_meant() -> None:
     lines = verdicts(sample(IN_FLIGHT, "ours", most_waiting=10_000, peak_mib=61.0))
     assert lines[0].startswith("held")
     assert about(lines, "resident memory ≤ 60 MiB") == (
-        "BROKEN: ours, 10 000 queries in flight: resident memory ≤ 60 MiB; it is 61"
+        "BROKEN: ours, 10 000 queries in flight: resident memory ≤ 60 MiB; it is 61.0"
     )
     assert verdicts(sample(IN_FLIGHT, "ours", most_waiting=1_000, peak_mib=50.0))[0].startswith("BROKEN")
 
@@ -136,5 +136,5 @@ def test_every_bar_is_about_a_workload_that_measures_its_peer() -> None:
     assert all(bar.peer is None or bar.peer in bar.workload.peers for bar in bars)
 
 
-def test_figures_in_sentences_have_three_digits() -> None:
-    assert [shown(value) for value in (0.334, 1.0, 49.64, 0.0, 1503.7)] == ["0.334", "1", "49.6", "0", "1504"]
+def test_figures_in_sentences_have_the_digits_that_tell_them_from_their_limit() -> None:
+    assert [shown(value) for value in (0.334, 1.0, 1.4031, 49.64, 0.0)] == ["0.334", "1", "1.403", "49.6", "0"]

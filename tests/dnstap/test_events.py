@@ -121,7 +121,7 @@ def test_seconds_in_any_order_are_encoded_right() -> None:
     for second in [*range(200), *range(200, 0, -1)]:
         event = Event(int(MessageType.CLIENT_RESPONSE), None, ROUTE, second * 10**9 + 7, None, (second + 1) * 10**9)
         assert event.encoded(False) == expected(event, False).SerializeToString()
-    assert len(encode._query_seconds) <= encode.SECONDS_KEPT
+    assert len(encode._second.known) <= encode.SECONDS_KEPT
 
 
 def test_an_event_of_ones_own_happens_now() -> None:

@@ -269,7 +269,7 @@ def test_what_waits_for_room_is_bounded_and_the_rest_counted(worlds: Any, monkey
 def test_an_error_while_reading_is_no_reason_to_stop(worlds: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
-    class Failing(Receiver):
+    class Failing:
         def receive(self, *_: Any) -> Any:
             raise OSError(errno.ENOMEM, "out of memory")
 

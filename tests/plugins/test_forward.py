@@ -442,21 +442,21 @@ class Hasty(Plugin):
         return query.respond(dns.rcode.NXDOMAIN)
 
 
+@pytest.mark.parametrize("cache", ["", "[cache]\n"], ids=["alone", "behind a cache"])
 @pytest.mark.parametrize("how", ["drop", "leave", "cancel"])
 def test_an_answer_that_nobody_waits_for_any_more_keeps_no_later_question_waiting(
-    how: str, offline: Offline, monkeypatch: pytest.MonkeyPatch
+    how: str, cache: str, offline: Offline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hasty, "how", how)
-    configured(offline, forward(A, max_concurrent=2), A=slow(0.2, answering()))
+    configured(offline, cache, forward(A, max_concurrent=2), A=slow(0.2, answering()))
     assert offline.chain is not None
-    (plugin,) = offline.chain.plugins
+    rest = offline.chain.handler
     hasty = Hasty([])
-    hasty.next = plugin.handle
+    hasty.next = rest
     offline.chain.handler = hasty.handle
     for number in range(5):
         assert offline.ask(f"hasty{number}.example.org", run_s=0.5).rcode == NXDOMAIN
-    hasty.how = "pass"
-    offline.chain.handler = plugin.handle
+    offline.chain.handler = rest
     for number in range(5):
         assert offline.ask(f"hasty{number}.example.org", run_s=0.5).addresses == ["192.0.2.1"]
 

@@ -34,8 +34,8 @@ CLIENT = "192.0.2.7"
 KEYS = 'admin = false\nlisten = ["127.0.0.1:5300"]\nallow = ["192.0.2.0/24", "2001:db8::/32"]\n'
 
 
-def query(name: str = "www.example.org", qtype: str = "A", **more: Any) -> bytes:
-    return dns.message.make_query(name, qtype, **more).to_wire()
+def query(name: str = "www.example.org", qtype: str = "A", id: int = 0x1234, **more: Any) -> bytes:
+    return dns.message.make_query(name, qtype, id=id, **more).to_wire()
 
 
 def reply(octets: bytes, address: str = "192.0.2.1", rcode: int = 0, flags: int = 0) -> bytes:
@@ -236,6 +236,8 @@ class Offline:
     """What stands around a chain: `plugin.Server` for its plugins, and a client for its queries."""
 
     version = "0"
+    workers = 1
+    relay = None
 
     def __init__(self) -> None:
         self.flights = Flights()
