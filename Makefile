@@ -4,7 +4,7 @@ CONFIG ?= conf/quickstart.toml
 PORT ?= 5300
 DEV := .venv-dev/bin
 
-.PHONY: help setup run dev test check bench soak fuzz clean
+.PHONY: help setup run dev test check bench growth steps soak fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,12 @@ check: dev ## format, lint, types, tests
 
 bench: setup ## CPU per query against other proxies (ARGS="--quick")
 	@exec .venv/bin/python -B bench/run.py $(ARGS)
+
+growth: setup ## how the cost grows with taps, latency, cache size, plugins, size, load (ARGS="--quick")
+	@exec .venv/bin/python -B bench/growth.py $(ARGS)
+
+steps: setup ## where the time of a query goes, step by step, without sockets
+	@exec .venv/bin/python -B bench/steps.py $(ARGS)
 
 soak: setup ## ten minutes of load with an upstream that loses, lies and dies (ARGS="--minutes 1")
 	@exec .venv/bin/python -B bench/soak.py $(ARGS)
