@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,16 +24,24 @@ class _Entry:
         self.running = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the thing until it is cancelled."""
+        """Run the thing until it is cancelled; when it fails, that is its own end only."""
         with self.scope:
-            await self.thing.run(task_status=task_status)
+            try:
+                await self.thing.run(task_status=task_status)
+            except Exception:
+                log.exception("%r has ended", self.thing)
+                with contextlib.suppress(RuntimeError):  # whoever waits for its start need not; it may have been said
+                    task_status.started()
 
     async def end(self, deadline_s: float) -> None:
         """Let it finish what it has, within a deadline."""
         drain = getattr(self.thing, "drain", None)
         if drain is not None and self.running:
-            with trio.move_on_after(deadline_s + 1):
-                await drain(deadline_s)
+            try:
+                with trio.move_on_after(deadline_s + 1):
+                    await drain(deadline_s)
+            except Exception:
+                log.exception("%r cannot be drained", self.thing)
         self.scope.cancel()
 
 

@@ -9,6 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from tests.support.collector import Collector, unix_address
+from tests.support.offline import Offline
 from tests.support.proxy import Proxy
 from tests.support.upstream import HostileUpstream
 
@@ -62,3 +63,11 @@ def autojump_clock() -> MockClock:
 def patient_clock() -> MockClock:
     """One that jumps only when the kernel's own timers, such as TCP's for delayed acknowledgements, had their time."""
     return MockClock(autojump_threshold=0.3)
+
+
+@pytest.fixture
+def offline() -> Iterator[Offline]:
+    """A proxy's chain to be configured, without trio and without a network."""
+    made = Offline()
+    yield made
+    made.close()

@@ -3,7 +3,9 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock, trio_test
 
 from dnsproxy.leases import Holder, Leases
@@ -137,3 +139,30 @@ async def test_what_is_being_drained_when_the_end_comes_ends_too(autojump_clock:
         await trio.sleep(1)
         await leases.end()
     assert thing.log[-1] == "ended"
+
+
+@trio_test
+async def test_a_thing_that_fails_ends_alone_and_is_named(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Thing):
+        async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            raise ValueError("broken")
+
+        async def drain(self, deadline_s: float) -> None:
+            raise ValueError("cannot be drained")
+
+        def __repr__(self) -> str:
+            return "<Failing thing>"
+
+    leases = Leases(DRAIN_S)
+    held = holder(leases)
+    held.lease("early", Failing)
+    async with trio.open_nursery() as nursery:
+        await leases.start(nursery)
+        held.lease("late", Failing)
+        await trio.testing.wait_all_tasks_blocked()
+        await leases.end()
+        nursery.cancel_scope.cancel()
+    assert sum("<Failing thing> has ended" in message for message in caplog.messages) == 2
+    assert sum("<Failing thing> cannot be drained" in message for message in caplog.messages) == 2
