@@ -163,32 +163,36 @@ def message_field(event: Event, full: bool) -> bytes:
     type = event.type
     route = event.route
     second = _second
-    query_time = response_time = message_key = wire = b""
+    query_second = query_rest = response_second = response_rest = message_key = wire = b""
     if event.query_ns:
         rest = event.query_ns - second.start_ns
         if not 0 <= rest < NS_PER_S:
             rest = second.begin(event.query_ns)
-        query_time = second.query + _fixed32(rest)
+        query_second, query_rest = second.query, _fixed32(rest)
     if event.response_ns:
         rest = event.response_ns - second.start_ns
         if not 0 <= rest < NS_PER_S:
             rest = second.begin(event.response_ns)
-        response_time = second.response + _fixed32(rest)
-    octets = event.query_wire if type & 1 else event.response_wire
-    if full and octets is not None:
-        wire = octets
-        size = len(wire)
-        if type & 1:
-            message_key = _QUERY_KEYS[size] if size < SMALL else octets_key(10, size)
-        else:
-            message_key = _RESPONSE_KEYS[size] if size < SMALL else octets_key(14, size)
+        response_second, response_rest = second.response, _fixed32(rest)
     zone = b"" if event.zone is None else _zones.get(event.zone) or _remember_zone(event.zone)
-    if type & 1:
-        parts: tuple[bytes, ...] = (query_time, message_key, wire, zone, response_time)
-    else:
-        parts = (query_time, zone, response_time, message_key, wire)
     policy = b"" if event.policy is None else policy_field(event.policy)
-    message = b"".join((_TYPE[type], route.encoded, *parts, policy, route.encoded_http))
+    http = route.encoded_http
+    start = _TYPE[type]
+    between = route.encoded
+    if type & 1:
+        if full and event.query_wire is not None:
+            wire = event.query_wire
+            size = len(wire)
+            message_key = _QUERY_KEYS[size] if size < SMALL else octets_key(10, size)
+        asked = (start, between, query_second, query_rest, message_key, wire, zone, response_second, response_rest)
+        message = b"".join(asked) + policy + http
+    else:
+        if full and event.response_wire is not None:
+            wire = event.response_wire
+            size = len(wire)
+            message_key = _RESPONSE_KEYS[size] if size < SMALL else octets_key(14, size)
+        answered = (start, between, query_second, query_rest, zone, response_second, response_rest, message_key, wire)
+        message = b"".join(answered) + policy + http
     size = len(message)
     return (_MESSAGE_KEYS[size] if size < SMALL else octets_key(14, size)) + message + _TYPE_MESSAGE
 
