@@ -290,14 +290,16 @@ def verdicts(proxy: Proxy, load: Load, watch: Watch, weather: Weather) -> list[C
     """Every bound, whether it held, and the numbers."""
     status = settled(proxy)
     drops = load.kernel_drops(proxy.port)
-    steady, killed, absent = status["taps"]
-    offered, tapped = books(status)
-    rss, files = watch.quarters(watch.rss_kib), watch.quarters(watch.files)
-    tally, waiting = load.tally, sum(one["in_flight"] for one in status["upstreams"])
     proxy.stop()
     for client in load.clients:
         client.socket.close()
     print(f"weather: {dict(weather.events)}")
+    return [*answer_checks(load, drops, status), *tap_checks(watch, weather, status), *level_checks(watch)]
+
+
+def answer_checks(load: Load, drops: int, status: Status) -> list[Check]:
+    """What the clients got."""
+    tally, waiting = load.tally, sum(one["in_flight"] for one in status["upstreams"])
     return [
         (
             "every query is answered",
@@ -312,6 +314,14 @@ def verdicts(proxy: Proxy, load: Load, watch: Watch, weather: Weather) -> list[C
         ("most of them well", tally["rcode 0"] > 0.97 * tally["answered"], f"{tally['rcode 0']} NOERROR"),
         ("TCP connections are kept", not tally["connections lost"], f"{tally['connections lost']} lost"),
         ("nothing is left in flight", waiting == 0, f"{waiting} in flight"),
+    ]
+
+
+def tap_checks(watch: Watch, weather: Weather, status: Status) -> list[Check]:
+    """What the taps say of themselves, and what arrived."""
+    steady, killed, absent = status["taps"]
+    offered, tapped = books(status)
+    return [
         (
             "the taps' books balance",
             not watch.unbalanced and all(map(tap_balances, status["taps"])),
@@ -334,6 +344,13 @@ def verdicts(proxy: Proxy, load: Load, watch: Watch, weather: Weather) -> list[C
             absent["sent"] == 0 < absent["dropped"]["queue_full"],
             f"dropped {absent['dropped']}",
         ),
+    ]
+
+
+def level_checks(watch: Watch) -> list[Check]:
+    """What must not grow."""
+    rss, files = watch.quarters(watch.rss_kib), watch.quarters(watch.files)
+    return [
         (
             "memory stays level",
             rss[1] - rss[0] <= RSS_GROWTH_KIB,

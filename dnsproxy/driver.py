@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import select
-import time
 from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -233,8 +232,3 @@ def make_driver(flights: Flights) -> Driver:
     has_epoll = hasattr(getattr(runner, "io_manager", None), "_epoll") and hasattr(runner, "runq")
     real_clock = type(runner.clock).__name__ == "SystemClock"
     return EpollDriver(flights) if has_epoll and real_clock else Driver(flights)
-
-
-def wall_ns() -> int:
-    """Wall clock in nanoseconds, as dnstap wants it."""
-    return time.time_ns()
