@@ -361,10 +361,13 @@ def level_checks(watch: Watch) -> list[Check]:
 
 
 def settled(proxy: Proxy) -> Status:
-    """The status once the two collectors have everything."""
-    return proxy.wait_for_status(
-        lambda now: not any(tap["queued"] for tap in now["taps"][:2]), "the taps' queues are empty", within_s=20
-    )
+    """The status once the rude clients' last queries have ended and the two collectors have everything."""
+    return proxy.wait_for_status(is_settled, "nothing in flight and the taps' queues empty", within_s=20)
+
+
+def is_settled(now: Status) -> bool:
+    in_flight = any(upstream["in_flight"] for upstream in now["upstreams"])
+    return not in_flight and not any(tap["queued"] for tap in now["taps"][:2])
 
 
 def main() -> int:
