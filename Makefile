@@ -37,8 +37,8 @@ growth: setup ## how the cost grows with taps, latency, cache size, plugins, siz
 steps: setup ## where the time of a query goes, step by step, without sockets
 	@exec .venv/bin/python -B bench/steps.py $(ARGS)
 
-soak: setup ## ten minutes of load with an upstream that loses, lies and dies (ARGS="--minutes 1")
-	@exec .venv/bin/python -B bench/soak.py $(ARGS)
+soak: setup ## ten minutes of load with an upstream that loses, lies and dies, then four of taps (ARGS="--minutes 1" TAPS="--only kills")
+	@.venv/bin/python -B bench/soak.py $(ARGS); held=$$?; .venv/bin/python -B bench/taps_soak.py $(TAPS) && exit $$held
 
 fuzz: setup ## random and mutated messages against a running proxy (ARGS="--seconds 300")
 	@exec .venv/bin/python -B bench/fuzz.py $(ARGS)

@@ -47,7 +47,7 @@ class Environment:
 
 
 ENVIRONMENTS = {
-    "run": Environment(".venv", (".",), compile=None),
+    "run": Environment(".venv", (".[all]",), compile=None),
     "dev": Environment(".venv-dev", ("-e", ".[dev]"), compile="0"),
     "test": Environment(".venv-test", (".[test]",), compile="0"),
     "compiled": Environment(".venv-test-compiled", (".[test]",), compile="require"),

@@ -6,17 +6,18 @@ import json
 import logging
 import os
 import socket
-import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from dnsproxy import unix_listener
+from dnsproxy.crowd import Crowd
+
 MAX_REQUEST = 4096  # octets; ours have about 25
 CONNECTION_S = 5.0  # for request and answer together
 MAX_CONNECTIONS = 32  # beyond it the oldest one is closed, so that a new one always gets its turn
-PROBE_S = 1.0  # a live but busy owner of the socket answers a connect long before
 OWNER_ONLY = 0o600
 
 Snapshot = Callable[[], dict[str, Any]]
@@ -51,7 +52,7 @@ def acquire(path: str, required: bool) -> socket.socket | None:
         if not required:
             Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return open_listener(path)
-    except (OSError, AdminError) as exc:
+    except OSError as exc:
         if required:
             raise AdminError(_reason(path, exc)) from exc
         log.warning("%s; going on without it", _reason(path, exc))
@@ -70,62 +71,16 @@ async def _serve_on(
         task_status.started()
         await trio.serve_listeners(handle, [listener])
     finally:
-        remove(path, ours)
+        unix_listener.remove(path, ours)
 
 
 def open_listener(path: str) -> socket.socket:
-    """A listening unix socket of mode 0600; what a dead process left at `path` is removed, nothing else is.
-
-    AdminError when `path` is something other than a socket or somebody answers on it; else OSError.
-    """
-    _clear_stale(path)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.fchmod(listening.fileno(), OWNER_ONLY)  # before it has a name; a umask would be every thread's
-        listening.bind(path)
-        listening.listen()
-    except OSError:
-        listening.close()
-        raise
-    return listening
+    """A listening unix socket of mode 0600; OSError when it cannot be had."""
+    return unix_listener.open_listener(path, OWNER_ONLY)
 
 
-def _clear_stale(path: str) -> None:
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise AdminError("exists and is not a socket")
-    if _somebody_answers(path):
-        raise AdminError("another process listens on it")
-    remove(path, found)
-
-
-def _somebody_answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(PROBE_S)
-        try:
-            probe.connect(path)
-        except TimeoutError:
-            return True
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-    return True
-
-
-def remove(path: str, ours: os.stat_result) -> None:
-    """Remove the socket, unless another one has taken its place."""
-    try:
-        if os.path.samestat(os.lstat(path), ours):
-            Path(path).unlink()
-    except OSError as exc:
-        log.debug("admin socket %s stays: %s", path, exc)
-
-
-def _reason(path: str, exc: Exception) -> str:
-    text = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-    return f"admin socket {path}: {text}"
+def _reason(path: str, exc: OSError) -> str:
+    return f"admin socket {path}: {exc.strerror or exc}"
 
 
 def refusal(request: bytes) -> dict[str, Any]:
@@ -144,25 +99,14 @@ class _Connections:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._open: dict[trio.CancelScope, None] = {}
+        self._crowd = Crowd(MAX_CONNECTIONS, CONNECTION_S)
 
     async def handle(self, stream: trio.abc.Stream) -> None:
         """Answer one request, and close."""
-        with trio.move_on_after(CONNECTION_S) as scope:
-            self._make_room()
-            self._open[scope] = None
-            try:
-                await stream.send_all(self._answer(await _request(stream)))
-            except trio.BrokenResourceError:
-                log.debug("an admin client went away")
-            finally:
-                del self._open[scope]
-        await trio.aclose_forcefully(stream)
+        await self._crowd.serve(stream, self._converse)
 
-    def _make_room(self) -> None:
-        waiting = [scope for scope in self._open if not scope.cancel_called]
-        if len(waiting) >= MAX_CONNECTIONS:
-            waiting[0].cancel()
+    async def _converse(self, stream: trio.abc.Stream) -> None:
+        await stream.send_all(self._answer(await _request(stream)))
 
     def _answer(self, request: bytes) -> bytes:
         return json.dumps(self._result(request)).encode() + b"\n"

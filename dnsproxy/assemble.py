@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from dnsproxy.config_errors import ConfigError, ConfigErrors, InFile, path_text
 from dnsproxy.convert import keys_of, read_table
 from dnsproxy.discovery import Found, PluginError, find_plugins
-from dnsproxy.listen_address import ListenAddress
+from dnsproxy.listen_address import ListenAddress, host_port
 from dnsproxy.options import OptionError, OptionErrors, described, shown
 from dnsproxy.readers import suggestion
 from dnsproxy.settings import (
@@ -31,7 +31,7 @@ from dnsproxy.wire import name_to_text
 T = TypeVar("T")
 Table = dict[str, Any]
 SERVER = "server"
-PLAIN_KEYS = {*keys_of(ServerKeys), *keys_of(ProcessKeys)} - {"limits"}  # those that are no tables
+PLAIN_KEYS = {*keys_of(ServerKeys), *keys_of(ProcessKeys)} - {"limits", "metrics"}  # those that are no tables
 BLOCK_ONLY = "zones"
 
 
@@ -91,13 +91,15 @@ class _Assembly:
         process = self._read(ProcessKeys, _only(table, ProcessKeys), ())
         blocks = list(self._blocks(table))
         self._check_listeners(blocks)
+        metrics = process.metrics.listen if process and process.metrics else ()
+        self._check_metrics(metrics, table, blocks)
         for block in blocks:
             self._check_plugins(block)
         servers = tuple(self._server(block) for block in blocks)
         if process is None or self.errors:
             return None
         admin = _admin_socket(process.admin)
-        return Configuration(self.in_file.file, self.folder, servers, process.workers, admin, process.limits)
+        return Configuration(self.in_file.file, self.folder, servers, process.workers, admin, process.limits, metrics)
 
     # tables
 
@@ -201,6 +203,15 @@ class _Assembly:
                 place = block.key("listen") if index is None else (*block.key("listen"), index)
                 for url in urls:
                     taken.setdefault(url, []).append((block, self.in_file.line(place)))
+
+    def _check_metrics(self, addresses: tuple[ListenAddress, ...], table: Table, blocks: list[_Block]) -> None:
+        """Metrics are served where no query arrives."""
+        listening = [address for block in blocks for address in block.keys.listen]
+        for index, address in enumerate(addresses):
+            if address.port and any(each.covers(address.host, address.port, "tcp") for each in listening):
+                in_list = index if isinstance(table["metrics"].get("listen"), list) else None
+                text = host_port(address.host, address.port)
+                self._error(("metrics", "listen"), f"{text} is where queries arrive; expected another address", in_list)
 
     def _clash(self, block: _Block, others: list[tuple[_Block, int]]) -> str:
         for other, line in others:

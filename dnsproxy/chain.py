@@ -50,6 +50,11 @@ class Chain:
         self.observer_errors = 0
         self.reported: set[object] = set()
 
+    @property
+    def wants_times(self) -> bool:
+        """Whether an observer wants to know when exactly a query came; it may say so when it is bound."""
+        return any(plugin.wants_times for plugin in self.plugins if isinstance(plugin, Observer))
+
     def isolate(self, function: Any, error: BaseException) -> None:
         """An observer raised: count it, and log it the first time."""
         self.observer_errors += 1
@@ -114,6 +119,7 @@ class Router:
         alone = len(self.by_zone) == 1 and self.by_zone[0][0] == b"\0"
         self.nobody = self.fallback.refusing()
         self.only: Chain | None = self.fallback if alone else None
+        self.is_watched = any(chain.wants_times for chain in chains)
 
     def route(self, query: Query) -> Chain:
         """The chain for a query; one that says REFUSED to names that nobody serves."""

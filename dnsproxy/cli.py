@@ -16,7 +16,6 @@ import dnsproxy
 MAX_PORT = 65535
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
-NO_TAP = "dnsproxy: tap: the receiving side of dnstap is not available yet in this version"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,8 +107,10 @@ def _run(file: str, check: bool, ports: dict[int, int]) -> int:
     return server.run(configuration, lambda: config.load(file, ports))
 
 
-def _tap(_arguments: Sequence[str]) -> int:
-    return _fail(NO_TAP, WRONG_USAGE)
+def _tap(arguments: Sequence[str]) -> int:
+    from dnsproxy.tap.cli import main as tap
+
+    return tap(arguments)
 
 
 def _plugins(name: str | None) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dnsproxy.message import Policy
+
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 
 # IANA "DNS RCODEs"; BADVERS shares 16 with BADSIG
@@ -42,15 +47,23 @@ class QueryError(Exception):
     """A query that cannot be answered as asked.
 
     `rcode` is what the client gets; `ede_code` and `ede_text` travel as an Extended DNS Error (RFC 8914) to clients
-    that sent an OPT. The text is for clients: it names no internal address.
+    that sent an OPT. The text is for clients: it names no internal address. `policy` is for taps: which rule it was.
     """
 
     rcode = SERVFAIL
     ede_code: int | None = None
 
-    def __init__(self, ede_text: str = "", *, rcode: int | None = None, ede_code: int | None = None) -> None:
+    def __init__(
+        self,
+        ede_text: str = "",
+        *,
+        rcode: int | None = None,
+        ede_code: int | None = None,
+        policy: Policy | None = None,
+    ) -> None:
         super().__init__(ede_text)
         self.ede_text = ede_text
+        self.policy = policy
         if rcode is not None:
             self.rcode = rcode
         if ede_code is not None:

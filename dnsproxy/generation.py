@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,12 @@ import trio
 
 from dnsproxy.chain import Chain, Router
 from dnsproxy.leases import Holder
-from dnsproxy.plugin import Plugin
+from dnsproxy.plugin import Plugin, Tap
 from dnsproxy.sockets import Place, StartError
 from dnsproxy.status import added
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from dnsproxy.config import Configuration, ServerConfig
 
@@ -32,6 +33,7 @@ class Generation:
         self.scope = trio.CancelScope()
         self.chains: list[Chain] = []
         self.holders: list[Holder] = []
+        self._uncountable: set[Plugin] = set()
         try:
             for config in configuration.servers:
                 self.chains.append(_build(config))
@@ -44,7 +46,8 @@ class Generation:
         holder = Holder(server, server.leases)
         self.holders.append(holder)
         server.flights.timers.fifo(chain.deadline_s)
-        for plugin in chain.plugins:
+        taps_first = sorted(chain.plugins, key=lambda plugin: not isinstance(plugin, Tap))  # others ask what they want
+        for plugin in taps_first:
             try:
                 plugin.bind(chain.plugins, holder)
             except Exception as exc:
@@ -71,6 +74,10 @@ class Generation:
         for holder in self.holders:
             holder.release()
 
+    def leased(self) -> set[Hashable]:
+        """The keys of everything that its plugins hold."""
+        return {key for holder in self.holders for key in holder.keys}
+
     def router(self, place: Place) -> Router:
         """Which chain serves what arrives on a socket; there is none when the place is not this generation's."""
         return Router([chain for chain in self.chains if any(place.serves(address) for address in chain.listen)])
@@ -84,10 +91,21 @@ class Generation:
         """Plugins' counters, by plugin, added up over chains."""
         plugins: dict[str, dict[str, Any]] = {}
         for plugin in self.plugins():
-            counters = plugin.status()
-            if counters is not None:
+            if counters := self._counters(plugin):
                 plugins[plugin.name] = added(plugins.get(plugin.name, {}), counters)
         return plugins
+
+    def _counters(self, plugin: Plugin) -> dict[str, Any] | None:
+        """What it counts; nothing, and one line in the log, when it fails to tell, or tells what is no JSON."""
+        try:
+            counters = plugin.status()
+            json.dumps(counters)
+        except Exception:
+            if plugin not in self._uncountable:
+                log.exception("plugin %s: its status cannot be taken", plugin.name)
+            self._uncountable.add(plugin)
+            return None
+        return counters
 
     def describe(self) -> None:
         """Say on the terminal what every plugin does."""

@@ -12,7 +12,7 @@ from dnsproxy import wire
 from dnsproxy.address import KEY_END, KEY_START, Address
 from dnsproxy.errors import EDE_OTHER, EDE_PROHIBITED, REFUSED, SERVFAIL, OutOfTime, QueryError
 from dnsproxy.flight import Flight, Flights, Pending
-from dnsproxy.message import Query, Response, conform
+from dnsproxy.message import Policy, Query, Response, conform
 
 if TYPE_CHECKING:
     from dnsproxy.chain import Chain
@@ -22,6 +22,8 @@ log = logging.getLogger("dnsproxy")
 
 CLIENTS = 65536  # clients remembered; beyond it the idle ones are forgotten
 LIMITED = ("queries", "queries_per_client", "tcp_connections", "tcp_connections_per_client")
+_NOT_ALLOWED = Policy(type="allow", rule=b"allow", match="CLIENT_IP")
+_OVER = {which: Policy(type="limits", rule=which.encode()) for which in LIMITED}
 HINT = "; a handle may wait for trio only by `await query.run(async_fn, *args)`"
 FAILURES_LOGGED_PER_S = 10.0  # a plugin that fails on every query must not fill the disk; status counts them all
 REFUSALS_PER_S = 10.0  # REFUSED over UDP to clients that may not ask: enough to be seen, too few to be an amplifier
@@ -214,6 +216,8 @@ class Intake:
             octets = query.respond(SERVFAIL, EDE_OTHER, "answer longer than a message may be").wire
         if chain.on_response:
             shown = Response(octets, response.policy)
+            if response.policy is not None:
+                query.metadata["policy/rule"] = response.policy.rule_text
             for observe in chain.on_response:
                 try:
                     observe(query, shown)
@@ -226,7 +230,7 @@ class Intake:
         if isinstance(error, OutOfTime):
             self._report_late(query, chain, error)
         if isinstance(error, QueryError):
-            return query.respond(error.rcode, error.ede_code, error.ede_text)
+            return _with_policy(query.respond(error.rcode, error.ede_code, error.ede_text), error.policy)
         self.failures += 1
         name = chain.culprit(error)
         if self._may_report(name):
@@ -286,14 +290,20 @@ class Intake:
                 observe(query)
             except BaseException as exc:
                 chain.isolate(observe, exc)
-        refusal = query.respond(REFUSED, EDE_PROHIBITED, "this client may not ask here")
+        refusal = _with_policy(query.respond(REFUSED, EDE_PROHIBITED, "this client may not ask here"), _NOT_ALLOWED)
         self.finish(query, refusal, chain, origin)
         return False
 
     def _over_limit(self, query: Query) -> Response:
         which = "queries" if self.in_flight >= self.queries_limit else "queries_per_client"
         self.refused[which] += 1
-        return query.respond(REFUSED, EDE_OTHER, "too many queries in flight")
+        return _with_policy(query.respond(REFUSED, EDE_OTHER, "too many queries in flight"), _OVER[which])
+
+
+def _with_policy(response: Response, policy: Policy | None) -> Response:
+    """A response just made, with the reason for it that taps are told."""
+    response.policy = policy
+    return response
 
 
 def _is_of_trio(error: BaseException) -> bool:

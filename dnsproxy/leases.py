@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 if TYPE_CHECKING:
+    from dnsproxy.dnstap.relayed_listening import Listen
     from dnsproxy.dnstap.relayed_output import Relay
 
 log = logging.getLogger("dnsproxy")
@@ -84,11 +85,23 @@ class Leases:
             if self.nursery is not None:
                 self.ending.add(entry)
                 self.nursery.start_soon(self._end, entry)
+            elif hasattr(entry.thing, "close"):  # the start has failed: nothing has ever run
+                entry.thing.close()
 
     async def _end(self, entry: _Entry) -> None:
         await entry.end(self.drain_s)
         self.ending.discard(entry)
         self.on_ended(entry.thing)
+
+    def reopen(self, keys: Iterable[Hashable]) -> None:
+        """Call `reopen`, which must not wait, of those under these keys that have it: for files, certificates."""
+        for key in keys:
+            thing = self.entries[key].thing
+            try:
+                if hasattr(thing, "reopen"):
+                    thing.reopen()
+            except Exception:
+                log.exception("%r cannot be reopened", thing)
 
     async def end(self) -> None:
         """End everything, at once and together."""
@@ -113,23 +126,24 @@ class Holder:
         self.version: str = server.version
         self.workers: int = server.workers
         self.relay: Relay | None = server.relay
+        self.listen: Listen | None = server.listen
         self.flights = server.flights
         self.driver = server.driver
         self.receiver = server.receiver
         self.sender = server.sender
+        self.keys: set[Hashable] = set()
         self._leases = leases
-        self._keys: set[Hashable] = set()
 
     def lease(self, key: Hashable, factory: Callable[[], T]) -> T:
         """As `plugin.Server.lease`; a key that this chain holds already is not counted twice."""
         thing = self._leases.take(key, factory)
-        if key in self._keys:
+        if key in self.keys:
             self._leases.entries[key].holders -= 1
-        self._keys.add(key)
+        self.keys.add(key)
         return thing
 
     def release(self) -> None:
         """The chain is gone."""
-        for key in self._keys:
+        for key in self.keys:
             self._leases.release(key)
-        self._keys.clear()
+        self.keys.clear()

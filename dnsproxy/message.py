@@ -74,6 +74,7 @@ class Query:
         "parent",
         "partition",
         "received_ns",
+        "selection",
         "shape",
         "wire",
     )
@@ -94,6 +95,7 @@ class Query:
         }
         self.parent: Query | None = None  # the client's own query, of which this is an edited copy
         self.flight: Any = None
+        self.selection: Any = None  # which taps see its messages, where some choose: dnstap's own
         self._parsed: dns.message.Message | None = None
 
     @property
@@ -224,6 +226,11 @@ class Policy:
         self.action = action
         self.match = match
         self.value = value
+
+    @property
+    def rule_text(self) -> str | None:
+        """The rule, as `{/policy/rule}` shows it."""
+        return None if self.rule is None else self.rule.decode("utf-8", "backslashreplace")
 
 
 class Response:

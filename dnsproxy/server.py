@@ -19,6 +19,7 @@ from dnsproxy import admin
 from dnsproxy.activation import passed_sockets
 from dnsproxy.config import AdminSocket, ConfigErrors, Configuration
 from dnsproxy.datagram import make_receiver, make_sender
+from dnsproxy.dnstap.relayed_listening import Listen
 from dnsproxy.dnstap.relayed_output import Relay
 from dnsproxy.driver import make_driver
 from dnsproxy.flight import Flights
@@ -27,6 +28,7 @@ from dnsproxy.intake import Intake
 from dnsproxy.leases import Leases
 from dnsproxy.listeners.tcp import TcpListener
 from dnsproxy.listeners.udp import UdpListener, WildcardUdpListener
+from dnsproxy.metrics_server import MetricsServer, bind_metrics
 from dnsproxy.sockets import (
     OpenSockets,
     Place,
@@ -72,6 +74,7 @@ def run(configuration: Configuration, load: Load | None = None) -> int:
         return 1
     finally:
         close_all(server.sockets)
+        close_all(server.metrics.sockets)
     return 0
 
 
@@ -104,6 +107,7 @@ class Server:
         self.load = load
         self.open_sockets = open_sockets
         self.relay: Relay | None = None
+        self.listen: Listen | None = None
         self.started = time.monotonic()
         limits = configuration.limits
         self.flights = Flights(limits.run_tasks)
@@ -118,10 +122,12 @@ class Server:
         self.udp: dict[Place, UdpListener] = {}
         self.tcp: dict[Place, TcpListener] = {}
         self.admin_scope = trio.CancelScope()
+        self.metrics = MetricsServer(self.snapshot)
 
     def bind(self) -> None:
         """Open every listening socket, before anything else; StartError when one cannot be had."""
         self.sockets = self.open_sockets(_places(self.configuration), ())
+        self.metrics.sockets = bind_metrics(self.configuration, {}, self.open_sockets)
 
     async def serve(self) -> None:
         """Start everything, wait for signals, end everything."""
@@ -149,6 +155,7 @@ class Server:
         for place in self.sockets:
             await self._listen(place, generation)
         await self._open_admin(self.configuration.admin)
+        await self.metrics.apply(self.configuration, self.metrics.sockets, nursery)
         gc.collect()
         gc.freeze()  # what exists now stays: no collection need look at it again
         gc.set_threshold(GC_ALLOCATIONS)
@@ -204,10 +211,12 @@ class Server:
         assert self.generation is not None
         wanted = _places(configuration)
         added = self.open_sockets([place for place in wanted if place not in self.sockets], self.sockets)
+        for_metrics: Sockets = {}
         try:
+            for_metrics = bind_metrics(configuration, self.metrics.sockets, self.open_sockets)
             generation = Generation(configuration, self)
         except StartError:
-            close_all(added)
+            close_all(added | for_metrics)
             raise
         await self.nursery.start(generation.run)
         self.sockets |= added
@@ -218,6 +227,8 @@ class Server:
         for place in [place for place in self.sockets if place not in wanted]:
             self._stop_listening(place)
         await self._apply(configuration)
+        await self.metrics.apply(configuration, for_metrics, self.nursery)
+        self.leases.reopen(old.leased() & generation.leased())
         self.nursery.start_soon(old.retire)
 
     def _route(self, generation: Generation, wanted: list[Place]) -> None:
@@ -225,7 +236,7 @@ class Server:
         listeners: dict[Place, UdpListener | TcpListener] = {**self.udp, **self.tcp}
         for place in wanted:
             if place in listeners:
-                listeners[place].router = generation.router(place)
+                listeners[place].use(generation.router(place))
         self.intake.forget_chains()
 
     def _stop_listening(self, place: Place) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from dnsproxy.listen_address import ListenAddress
+from dnsproxy.listen_address import ListenAddress, ip_text, split_host_port, split_scheme
 from dnsproxy.options import Reader, option, shown
 from dnsproxy.values import Cidr, Duration, Zone
 
@@ -17,6 +17,8 @@ MAX_SOCKET_PATH = 107  # octets of sun_path on Linux, less the zero at its end
 MAX_WORKERS = 1024  # more processors than machines have
 ROOT = Zone((b"\0",))
 SYSTEM_ADMIN_FOLDER = "/run/dnsproxy"
+METRICS_FORM = 'host:port such as "127.0.0.1:9153"'
+DEFAULT_METRICS = ListenAddress(("tcp",), "127.0.0.1", 9153)  # CoreDNS's port for them
 DEFAULT_LISTEN = (
     ListenAddress(("udp", "tcp"), "127.0.0.1", 53),
     ListenAddress(("udp", "tcp"), "::1", 53),
@@ -58,10 +60,32 @@ def _read_admin(value: str | bool, folder: Path) -> str | Literal[False]:
     return path
 
 
+def _read_metrics_address(value: str, _folder: Path) -> ListenAddress:
+    if split_scheme(value)[0] is not None:
+        raise ValueError(f"{shown(value)} is a URL; expected {METRICS_FORM}")
+    host, port = split_host_port(value)
+    if port is None:
+        raise ValueError(f"{shown(value)} has no port; expected {METRICS_FORM}")
+    return ListenAddress(("tcp",), ip_text(host, METRICS_FORM), port)
+
+
+def _show_metrics_address(address: ListenAddress) -> str:
+    return shown(str(address).removeprefix("tcp://"))
+
+
 Workers = Annotated[int, Reader((int, str), 'a number of processes or "auto"', _read_workers)]
 AdminPath = Annotated[
     str | Literal[False] | None, Reader((str, bool), "the path of a unix socket, or false", _read_admin)
 ]
+
+MetricsAddress = Annotated[ListenAddress, Reader((str,), METRICS_FORM, _read_metrics_address, _show_metrics_address)]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """`[metrics]`: the numbers of `status` for Prometheus, over HTTP at /metrics."""
+
+    listen: tuple[MetricsAddress, ...] = option((DEFAULT_METRICS,), one_or_more=True, help="where Prometheus asks")
 
 
 @dataclass(frozen=True)
@@ -95,6 +119,7 @@ class ProcessKeys:
     workers: Workers = option(1, help='processes sharing the ports; "auto": one for each processor')
     admin: AdminPath = option(None, help="unix socket of `dnsproxy status`", default_text="see the manual")
     limits: Limits = option(Limits(), help="bounds of a process")
+    metrics: Metrics | None = option(None, help="where Prometheus asks")
 
 
 class PluginConfig(NamedTuple):
@@ -137,6 +162,7 @@ class Configuration:
     workers: int
     admin: AdminSocket | None
     limits: Limits
+    metrics: tuple[ListenAddress, ...] = ()  # where they are served; over TCP
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,19 @@ from typing import Any
 import dnsproxy
 from dnsproxy.text_table import aligned, clean
 
-STALLED_S = 5.0  # a message leaves a working tap within about a second
 WELL_TAPS = ("connected", "listening")
 WELL_UPSTREAMS = ("up",)
 # where entries are added up the worst state is shown, what it is being first here
 WORST_FIRST = ("down", "closed", "connecting", "probing", "listening", "connected", "up")
 GREATEST = ("oldest_queued_s", "rtt_ms")  # not sums: of several, the one that matters to an operator
+# the tables of a status, and what tells two of their entries apart
+IDENTITIES = {"listeners": ("address",), "taps": ("name", "socket"), "upstreams": ("name", "address")}
+# columns of the tables, after the names
+LISTENER_COLUMNS = ("queries", "responses", "dropped")
+TAP_BOOKS = ("offered", "sent", "queued", "spooled", "dropped", "bytes")
+TAP_COLUMNS = ("state", *TAP_BOOKS, "connects", "collectors", "oldest_s", "last_error")
+UPSTREAM_COLUMNS = ("state", "queries", "responses", "timeouts", "mismatches", "in_flight", "rtt_ms")
+SHOWN_IF_ANY = ("spooled", "collectors")  # most taps have none
 
 Entry = dict[str, Any]
 
@@ -34,11 +41,17 @@ def snapshot(
         "compiled": dnsproxy.COMPILED,
         "uptime_s": round(time.monotonic() - started, 1),
         "workers": workers,
-        "listeners": merged(listeners, ("address",)),
-        "taps": merged(taps, ("name", "socket")),
-        "upstreams": merged(upstreams, ("name", "address")),
+        "listeners": merged(listeners, IDENTITIES["listeners"]),
+        "taps": merged(map(_with_reconnects, taps), IDENTITIES["taps"]),
+        "upstreams": merged(upstreams, IDENTITIES["upstreams"]),
         "plugins": {name: dict(counters) for name, counters in plugins.items()},
     }
+
+
+def _with_reconnects(tap: Mapping[str, Any]) -> Entry:
+    """Every connection of a tap's own but the first; collectors that dial in are not counted so."""
+    dials = "connects" in tap and "collectors" not in tap
+    return {"reconnects": max(tap["connects"] - 1, 0), **tap} if dials else dict(tap)
 
 
 def merged(entries: Iterable[Mapping[str, Any]], identity: Sequence[str]) -> list[Entry]:
@@ -67,9 +80,9 @@ def _added(name: str, first: Any, second: Any) -> Any:
         return max(first, second)
     if isinstance(first, dict):
         return added(first, second)
-    if isinstance(first, int | float) and not isinstance(first, bool):
-        return first + second
-    return first
+    if isinstance(first, bool):
+        return first or second
+    return first + second if isinstance(first, int | float) else first
 
 
 def problems(status: Mapping[str, Any]) -> list[str]:
@@ -82,7 +95,7 @@ def problems(status: Mapping[str, Any]) -> list[str]:
     for tap in status.get("taps", ()):
         if tap.get("state") not in WELL_TAPS:
             found.append(_problem("tap", tap))
-        elif tap.get("stalled") or (tap.get("oldest_queued_s") or 0) > STALLED_S:
+        elif tap.get("stalled"):
             waits = tap.get("oldest_queued_s") or 0
             found.append(f"tap {clean(tap.get('name'))} has stalled: {tap.get('queued')} queued, oldest {waits:g} s")
     upstreams = [each for each in status.get("upstreams", ()) if each.get("state") not in WELL_UPSTREAMS]
@@ -106,14 +119,17 @@ def _count(noun: str, entries: Sequence[object]) -> str:
 def tables(status: Mapping[str, Any]) -> str:
     """The status for people."""
     parts = [[_headline(status)]]
-    parts.append(_table("LISTENER", "address", ("queries", "responses", "dropped"), status.get("listeners", ())))
-    columns: tuple[str, ...] = ("state", "offered", "sent", "queued", "dropped", "bytes", "connects", "last_error")
-    parts.append(_table("TAP", "name", columns, status.get("taps", ())))
-    columns = ("state", "queries", "responses", "timeouts", "mismatches", "in_flight", "rtt_ms")
-    parts.append(_table("UPSTREAM", "name", columns, status.get("upstreams", ())))
+    parts.append(_table("LISTENER", "address", LISTENER_COLUMNS, status.get("listeners", ())))
+    parts.append(_table("TAP", "name", TAP_COLUMNS, [_tap_row(tap) for tap in status.get("taps", ())]))
+    parts.append(_table("UPSTREAM", "name", UPSTREAM_COLUMNS, status.get("upstreams", ())))
     parts.append([f"{clean(name)}: {_counters(counters)}" for name, counters in status.get("plugins", {}).items()])
     parts.append(_troubles(status))
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _tap_row(tap: Mapping[str, Any]) -> Entry:
+    state = f"{tap.get('state')}, stalled" if tap.get("stalled") else tap.get("state")
+    return {**tap, "state": state, "oldest_s": tap.get("oldest_queued_s")}
 
 
 def _counters(counters: Mapping[str, Any]) -> str:
@@ -139,6 +155,7 @@ def _headline(status: Mapping[str, Any]) -> str:
 def _table(title: str, name: str, columns: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> list[str]:
     if not entries:
         return []
+    columns = [name for name in columns if name not in SHOWN_IF_ANY or any(entry.get(name) for entry in entries)]
     header = [title, *(column.upper().replace("_", " ") for column in columns)]
     rows = [[_cell(entry.get(column)) for column in (name, *columns)] for entry in entries]
     numbers = [number for number, cell in enumerate(rows[0]) if cell.replace(".", "").isdigit()]

@@ -79,10 +79,11 @@ class Template:
     """A compiled template. `render(event)` gives its text; two templates of one source are equal.
 
     `constant` is that text when it is the same for every event, else None. `unknown` are the labels that mean nothing
-    to us, as written: they stay literal in text and become null in JSON.
+    to us, as written: they stay literal in text and become null in JSON. `key` is set where all that changes is the
+    value of one metadata label.
     """
 
-    __slots__ = ("constant", "render", "source", "unknown")
+    __slots__ = ("constant", "key", "render", "source", "unknown", "values")
     expected: ClassVar[str] = 'text like "{name} {/query/id}", or {json = ["query/id", "name"]}'
 
     def __init__(
@@ -91,7 +92,10 @@ class Template:
         render: Callable[[Rendered], str],
         constant: str | None = None,
         unknown: Iterable[str] = (),
+        key: str | None = None,
     ) -> None:
+        self.key = key
+        self.values: tuple[tuple[str, object], ...] = ()
         self.source = source
         self.render = render
         self.constant = constant
@@ -109,11 +113,18 @@ class Template:
             raise ValueError("has the same label twice; expected each key of the JSON object once")
         return compile_json(labels)
 
+    def knowing(self, values: Mapping[str, object]) -> Template:
+        """The same template where metadata labels, by key, have these values for every event."""
+        source = self.source
+        template = compile_template(source, values) if isinstance(source, str) else compile_json(source, values)
+        template.values = tuple(values.items())
+        return template
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Template) and self.source == other.source
+        return isinstance(other, Template) and (self.source, self.values) == (other.source, other.values)
 
     def __hash__(self) -> int:
-        return hash(self.source)
+        return hash((self.source, self.values))
 
     def __str__(self) -> str:
         return self.source if isinstance(self.source, str) else f"{{json = {json.dumps(self.source)}}}"
@@ -122,28 +133,39 @@ class Template:
         return f"<Template {self.source!r}>"
 
 
-def compile_template(text: str) -> Template:
-    """Compile CoreDNS's syntax: the first `}` closes the nearest `{` before it; there are no escapes."""
+NO_VALUES: Mapping[str, object] = {}
+
+
+def compile_template(text: str, values: Mapping[str, object] = NO_VALUES) -> Template:
+    """Compile CoreDNS's syntax: the first `}` closes the nearest `{` before it; there are no escapes.
+
+    `values` are those of metadata labels, by key, that are known already.
+    """
     literals = [""]
     labels: list[str] = []
     unknown = []
     for literal, label in _split(text):
         literals[-1] += literal
-        if label.startswith("{/") or label[1:-1] in LABELS:
+        if label.startswith("{/") and label[2:-1] in values:
+            literals[-1] += _to_text(values[label[2:-1]])
+        elif label.startswith("{/") or label[1:-1] in LABELS:
             labels.append(label[1:-1])
             literals.append("")
         elif label:
             unknown.append(label)
             literals[-1] += label
-    return Template(text, _render_text(literals, labels), None if labels else text, unknown)
+    key = labels[0][1:] if len(labels) == 1 and labels[0].startswith("/") else None
+    return Template(text, _render_text(literals, labels), None if labels else literals[0], unknown, key)
 
 
-def compile_json(labels: Sequence[str]) -> Template:
+def compile_json(labels: Sequence[str], known: Mapping[str, object] = NO_VALUES) -> Template:
     """Compile a JSON object with a key for each label, as written: `name`, `>id`, `query/id`.
 
     Numbers and booleans stay what they are, a missing value is null; text is escaped to ASCII.
     """
-    values = [_metadata(label.removeprefix("/")) if "/" in label else LABELS.get(label, _missing) for label in labels]
+    values = [
+        _metadata(label.removeprefix("/"), known) if "/" in label else LABELS.get(label, _missing) for label in labels
+    ]
     keys = [("," if number else "{") + _quote(label) + ":" for number, label in enumerate(labels)]
     unknown = [label for label in labels if "/" not in label and label not in LABELS]
     pairs = list(zip(keys, values, strict=True))
@@ -230,7 +252,11 @@ def _to_json(value: object) -> str:
     return _quote(str(value)[:VALUE_MAX]).replace("\x7f", "\\u007f")
 
 
-def _metadata(key: str) -> Value:
+def _metadata(key: str, known: Mapping[str, object] = NO_VALUES) -> Value:
+    if key in known:
+        constant = known[key]
+        return lambda _event: constant
+
     def value(event: Rendered) -> object:
         return None if event.query is None else event.query.metadata.get(key)
 

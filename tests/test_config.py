@@ -35,6 +35,21 @@ def test_an_empty_file_is_one_server_with_every_default() -> None:
     assert configuration.limits == Limits()
 
 
+@pytest.mark.parametrize(
+    ("table", "addresses"),
+    [
+        ("", []),
+        ("[metrics]", ["tcp://127.0.0.1:9153"]),
+        ('[metrics]\nlisten = "192.0.2.1:80"', ["tcp://192.0.2.1:80"]),
+        ('[metrics]\nlisten = ["127.0.0.1:0", "[::1]:9153"]', ["tcp://127.0.0.1:0", "tcp://[::1]:9153"]),
+    ],
+)
+def test_metrics_are_served_where_the_table_says_on_loopback_unless_told_otherwise_and_nowhere_without_it(
+    table: str, addresses: list[str]
+) -> None:
+    assert [str(address) for address in read(table).metrics] == addresses
+
+
 def test_limits_have_the_documented_defaults() -> None:
     limits = Limits()
     assert (limits.queries, limits.queries_per_client, limits.run_tasks) == (20_000, 10_000, 1_000)

@@ -130,6 +130,27 @@ def test_a_bad_listening_address_says_what_is_wrong_with_it(address: str, what: 
     assert what in line
 
 
+@pytest.mark.parametrize(
+    ("listen", "what"),
+    [
+        ('"127.0.0.1"', 'has no port; expected host:port such as "127.0.0.1:9153"'),
+        ('"http://127.0.0.1:9153/metrics"', "is a URL; expected host:port"),
+        ('"localhost:9153"', "is not an IP address; expected host:port"),
+        ('"127.0.0.1:99999"', "has a bad port"),
+        ('"::1:9153"', "without brackets"),
+        ("9153", "is a number; expected host:port"),
+        ("[]", "is an empty list"),
+        ('["[::1]:9153", "[::1]:9153"]', "is given twice"),
+        ('"127.0.0.1:53"', "127.0.0.1:53 is where queries arrive; expected another address"),
+        ('["127.0.0.1:9153", "[::1]:53"]', "[::1]:53 is where queries arrive"),
+    ],
+)
+def test_metrics_are_served_where_they_can_be_and_no_query_arrives(listen: str, what: str) -> None:
+    (line,) = errors(f"[metrics]\nlisten = {listen}")
+    assert line.startswith("2: [metrics.listen] ")
+    assert what in line
+
+
 @pytest.mark.parametrize("key", ["listen", "allow", "zones"])
 def test_an_empty_list_where_something_is_needed_is_an_error(key: str) -> None:
     assert places(f'[[server]]\nlisten=["127.0.0.1:1"]\n[[server]]\n{key} = []')[0] == f"4: [server[1].{key}]"
@@ -139,7 +160,7 @@ def test_an_unknown_table_is_one_error_whatever_it_holds_and_however_often_it_co
     text = "[[froward]]\nx = 1\ny = {z = 2}\n[[froward]]\n[other.inner]\nkey = 1\n"
     first, second = errors(text)
     assert first == '1: [froward] unknown table "froward"; did you mean "forward"?'
-    tables = '"broken", "cache", "dnstap", "forward", "limits", "records" or "server"'
+    tables = '"broken", "cache", "dnstap", "forward", "limits", "metrics", "records" or "server"'
     assert second == f'5: [other] unknown table "other", and no plugin of that name is installed; expected {tables}'
 
 
@@ -181,7 +202,7 @@ def test_zones_at_top_level_are_an_error(text: str) -> None:
     assert places(text) == ["1: [zones]"]
 
 
-@pytest.mark.parametrize("key", ["workers = 1", 'admin = "/x"', "limits = {}"])
+@pytest.mark.parametrize("key", ["workers = 1", 'admin = "/x"', "limits = {}", "metrics = {}"])
 def test_keys_of_the_process_inside_a_block_are_errors(key: str) -> None:
     (line,) = errors(f"[[server]]\n{key}")
     assert line.endswith("stands inside a [[server]] block; expected it at top level")
@@ -314,7 +335,7 @@ values = st.sampled_from(
         "[[]]",
     ]
 )
-CORE = "listen zones order workers admin limits allow server queries"
+CORE = "listen zones order workers admin limits metrics allow server queries"
 names = st.sampled_from(f"{CORE} forward dnstap cache broken x to from size socket policy timeout".split())
 lines = st.one_of(
     st.tuples(names, values).map(" = ".join),

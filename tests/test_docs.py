@@ -41,9 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("documents")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(place / "collector-ca.pem")
-    ours = authority.issue_cert("client.example.org")
-    ours.cert_chain_pems[0].write_to_path(place / "client.pem")
-    ours.private_key_pem.write_to_path(place / "client.key")
+    for name in ("client", "server"):
+        ours = authority.issue_cert(f"{name}.example.org")
+        ours.cert_chain_pems[0].write_to_path(place / f"{name}.pem")
+        ours.private_key_pem.write_to_path(place / f"{name}.key")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(install_guide_packages(place / "site")["PYTHONPATH"])
         yield place

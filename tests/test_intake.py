@@ -259,6 +259,25 @@ def test_a_response_longer_than_a_message_may_be_never_leaves(protocol: str, wor
     assert len(asked.answers[0]) <= 512
 
 
+def test_taps_are_told_why_an_answer_is_not_the_upstreams(world: World) -> None:
+    def refuses(query: Query) -> Response:
+        raise Refused("not today", policy=Policy(type="hours", rule=b"\xffsunday"))
+
+    world.behaves(refuses)
+    assert world.ask().rcode == REFUSED
+    world.start(query(), client=STRANGER)
+    policies = [response.policy for response in world.watching.responses]
+    assert [(policy.type, policy.rule) for policy in policies if policy] == [
+        ("hours", b"\xffsunday"),
+        ("allow", b"allow"),
+    ]
+    rules = [query.metadata["policy/rule"] for query in world.watching.queries]
+    assert rules == ["\\xffsunday", "allow"]
+    world.behaves(lambda query: query.respond())
+    assert world.ask().rcode == NOERROR
+    assert "policy/rule" not in world.watching.queries[-1].metadata
+
+
 def test_an_error_that_knows_its_answer_is_no_failure(world: World, caplog: pytest.LogCaptureFixture) -> None:
     def refuses(query: Query) -> Response:
         raise Refused("not here", ede_code=EDE_PROHIBITED)
@@ -350,6 +369,8 @@ def test_queries_in_flight_are_bounded_in_all() -> None:
     assert [one.rcode for one in asked[3:]] == [REFUSED] * 2
     assert {one.ede for one in asked[3:]} == {EDE_OTHER}
     assert world.intake.refused["queries"] == 2
+    policies = [response.policy for response in world.watching.responses]
+    assert [(policy.type, policy.rule) for policy in policies if policy] == [("limits", b"queries")] * 2
     waits.finish()
     world.run(0)
     assert [one.rcode for one in asked[:3]] == [NOERROR] * 3

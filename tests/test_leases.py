@@ -36,7 +36,7 @@ class Thing:
 
 
 def holder(leases: Leases) -> Holder:
-    names = ("version", "workers", "relay", "flights", "driver", "receiver", "sender")
+    names = ("version", "workers", "relay", "listen", "flights", "driver", "receiver", "sender")
     return Holder(SimpleNamespace(**dict.fromkeys(names)), leases)
 
 
@@ -52,6 +52,16 @@ def test_a_thing_is_made_once_for_each_key() -> None:
     assert other.lease("key", Thing) is first
     assert other.lease("other", Thing) is not first
     assert things(leases) == [first, other.lease("other", Thing)]
+
+
+def test_what_is_given_back_before_anything_runs_is_closed() -> None:
+    closed: list[str] = []
+    leases = Leases(DRAIN_S)
+    one = holder(leases)
+    one.lease("key", lambda: SimpleNamespace(close=lambda: closed.append("key")))
+    one.lease("other", Thing)
+    one.release()
+    assert (closed, things(leases)) == (["key"], [])
 
 
 def test_a_thing_that_cannot_be_made_leaves_nothing_behind() -> None:
@@ -166,3 +176,25 @@ async def test_a_thing_that_fails_ends_alone_and_is_named(
         nursery.cancel_scope.cancel()
     assert sum("<Failing thing> has ended" in message for message in caplog.messages) == 2
     assert sum("<Failing thing> cannot be drained" in message for message in caplog.messages) == 2
+
+
+def test_only_what_can_be_reopened_is_and_a_failure_is_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    class Reopened(Thing):
+        def reopen(self) -> None:
+            self.log.append("reopened")
+
+    class Failing(Thing):
+        def reopen(self) -> None:
+            raise ValueError("broken")
+
+        def __repr__(self) -> str:
+            return "<Failing thing>"
+
+    leases = Leases(DRAIN_S)
+    held = holder(leases)
+    kinds = {"fails": Failing, "plain": Thing, "file": Reopened, "other": Reopened}
+    made = {key: held.lease(key, kind) for key, kind in kinds.items()}
+    assert held.keys == set(kinds)
+    leases.reopen(["fails", "plain", "file"])
+    assert [thing.log for thing in made.values()] == [[], [], ["reopened"], []]
+    assert caplog.messages == ["<Failing thing> cannot be reopened"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dnsproxy.convert import Key, keys_of
-from dnsproxy.settings import Limits, ProcessKeys, ServerKeys
+from dnsproxy.settings import Limits, Metrics, ProcessKeys, ServerKeys
 from tests.support.documents import ROOT
 
 REFERENCE = ROOT / "conf" / "reference.toml"
@@ -64,9 +64,10 @@ def known() -> dict[tuple[str, str], Key]:
     tables: dict[str, type[Any]] = {name: plugin.Config for name, plugin in plugins.items()}
     found = {(table, name): key for table, cls in tables.items() for name, key in keys_of(cls).items()}
     found |= {("limits", name): key for name, key in keys_of(Limits).items()}
+    found |= {("metrics", name): key for name, key in keys_of(Metrics).items()}
     found |= {("", name): key for cls in (ProcessKeys, ServerKeys) for name, key in keys_of(cls).items()}
     found["server", "zones"] = found.pop(("", "zones"))  # of a block only
-    del found["", "limits"]
+    del found["", "limits"], found["", "metrics"]
     return found
 
 

@@ -1,9 +1,10 @@
-"""The end of a process: nobody who asked in time goes without an answer, and nothing is left running."""
+"""A process's reload, and its end: nobody who asked in time goes without an answer, and nothing is left running."""
 
 import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import dns.message
 import dns.rcode
@@ -15,6 +16,7 @@ from dnsproxy import config
 from dnsproxy.driver import EpollDriver
 from dnsproxy.server import Server
 from dnsproxy.stream import framed
+from tests.dnstap.tap_files import names
 from tests.dnstap.waiting import until
 from tests.support.offline import query
 from tests.support.toml import stanza
@@ -107,3 +109,22 @@ async def test_nothing_is_logged_when_a_process_ends_with_queries_in_flight(
     for client in clients:
         client.close()
     assert caplog.messages == []
+
+
+@trio_test
+async def test_a_reload_reopens_the_files_that_are_kept_and_no_others(silent: socket.socket, tmp_path: Path) -> None:
+    def with_taps(queues: dict[str, int]) -> str:
+        taps = [
+            stanza("[[dnstap]]", {"socket": f"file://{tmp_path}/{name}.fstrm", "queue": queue})
+            for name, queue in queues.items()
+        ]
+        return text(silent) + "".join(taps)
+
+    async with serving(with_taps({"kept": 100, "changed": 100})) as (server, port):
+        with await ask_udp(port, query("www.example.org")):
+            await until(lambda: sum(tap["sent"] for tap in server.snapshot()["taps"]) == 4)
+        await server.replace(config.parse(with_taps({"kept": 100, "changed": 200, "new": 100}), "/server.toml"))
+        expected = ["changed.1.fstrm", "changed.fstrm", "kept.1.fstrm", "kept.fstrm", "new.fstrm"]
+        await until(lambda: names(tmp_path) == expected)
+        await trio.sleep(0.1)
+        assert names(tmp_path) == expected

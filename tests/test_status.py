@@ -17,6 +17,7 @@ TAP: dict[str, Any] = {
     "dropped": {"queue_full": 0},
     "bytes": 8123,
     "connects": 1,
+    "reconnects": 0,
     "last_error": None,
     "oldest_queued_s": 0.01,
 }
@@ -75,14 +76,16 @@ def test_each_thing_that_is_down_is_a_line() -> None:
     taps = [
         {**TAP, "name": "a", "state": "down", "last_error": "connection refused"},
         {**TAP, "name": "b", "state": "connecting"},
-        {**TAP, "name": "c", "oldest_queued_s": 60.0},
-        {**TAP, "name": "d", "oldest_queued_s": None},
+        {**TAP, "name": "c", "stalled": True, "oldest_queued_s": 60.0},
+        {**TAP, "name": "d", "stalled": False, "oldest_queued_s": 60.0},
+        {**TAP, "name": "e", "state": "closed", "stalled": True},
     ]
     upstreams = [{**UPSTREAM, "state": "down"}, {**UPSTREAM, "name": "b", "state": "probing"}]
     assert problems(status(taps=taps, upstreams=upstreams)) == [
         "tap a is down: connection refused",
         "tap b is connecting",
         "tap c has stalled: 2 queued, oldest 60 s",
+        "tap e is closed",
         "upstream 127.0.0.1:5301 is down",
         "upstream b is probing",
     ]
@@ -95,6 +98,34 @@ def test_the_tables_show_every_entry() -> None:
     for words in (["LISTENER", "QUERIES"], ["udp://127.0.0.1:5300", "9", "8", "malformed 1"]):
         assert any(all(word in line for word in words) for line in text.splitlines())
     assert "cache: hits 1" in text
+
+
+def test_a_tap_whose_every_part_is_well_has_not_stalled_and_one_part_that_has_is_enough() -> None:
+    (tap,) = merged([{**TAP, "stalled": False}, {**TAP, "stalled": False}], ("name",))
+    assert tap["stalled"] is False
+    (tap,) = merged([{**TAP, "stalled": False}, {**TAP, "stalled": True}], ("name",))
+    assert tap["stalled"] is True
+
+
+def test_connections_after_the_first_are_reconnects_unless_a_tap_counts_them_itself() -> None:
+    bare = {name: value for name, value in TAP.items() if name != "reconnects"}
+    taps = [{**bare, "name": str(connects), "connects": connects} for connects in range(3)]
+    own = [{**bare, "name": "own", "connects": 4, "reconnects": 0}]
+    listening = [{**bare, "name": "listening", "connects": 5, "collectors": 1}]
+    taken = status(taps=[*taps, *own, *listening])
+    assert [tap.get("reconnects") for tap in taken["taps"]] == [0, 0, 1, 0, None]
+
+
+def test_columns_that_few_taps_need_are_shown_where_one_does() -> None:
+    assert not {"SPOOLED", "COLLECTORS"} & set(tables(status()).split())
+    taps = [{**TAP, "spooled": 7}, {**TAP, "name": "b", "state": "listening", "collectors": 3}]
+    header, first, second = tables(status(taps=taps)).split("\n\n")[2].splitlines()
+    places = [header.index(column) + len(column) for column in ("SPOOLED", "COLLECTORS")]
+    assert [line[:place].split()[-1] for line, place in zip((first, second), places, strict=True)] == ["7", "3"]
+
+
+def test_a_tap_that_has_stalled_says_so_beside_its_state() -> None:
+    assert "connected, stalled  " in tables(status(taps=[{**TAP, "stalled": True}]))
 
 
 def test_what_others_wrote_cannot_move_the_cursor() -> None:

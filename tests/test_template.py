@@ -301,3 +301,15 @@ def test_other_tables_are_refused(value: dict[str, object]) -> None:
 def test_a_key_of_a_json_object_comes_once() -> None:
     with pytest.raises(ValueError, match="same label twice"):
         Template.from_toml({"json": ["name", "name"]})
+
+
+def test_a_label_whose_value_is_known_for_good_is_part_of_the_text() -> None:
+    template = compile_template("{/dnstap/sample} of {/plugin/x}").knowing({"dnstap/sample": 0.01})
+    assert template.render(with_metadata(x="00ff")) == "0.01 of 00ff"
+    assert template.key == "plugin/x"
+    assert compile_template("{/dnstap/sample}").knowing({"dnstap/sample": "0.010"}).constant == "0.010"
+    assert template != compile_template("{/dnstap/sample} of {/plugin/x}")
+    assert (
+        compile_json(["dnstap/sample"]).knowing({"dnstap/sample": 0.01}).render(with_metadata())
+        == '{"dnstap/sample":0.01}'
+    )

@@ -72,13 +72,21 @@ class Gate:
     def receive(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes]]:
         return self._spend(RECEIVE_QUERIES, self._receiver.receive, sock, fd, family)  # type: ignore[no-any-return]
 
+    def receive_stamped(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes], list[int]]:
+        spend = self._spend
+        return spend(RECEIVE_QUERIES, self._receiver.receive_stamped, sock, fd, family)  # type: ignore[no-any-return]
+
     def receive_controlled(
         self, sock: socket.socket, fd: int, family: int
-    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    ) -> tuple[list[bytes], list[bytes], list[bytes], list[int]]:
         raise NotImplementedError("no wildcard listener here")
 
     def receive_connected(self, sock: socket.socket, fd: int) -> list[bytes]:
         return self._spend(RECEIVE_ANSWERS, self._receiver.receive_connected, sock, fd)  # type: ignore[no-any-return]
+
+    def receive_connected_stamped(self, sock: socket.socket, fd: int) -> tuple[list[bytes], list[int]]:
+        spend = self._spend
+        return spend(RECEIVE_ANSWERS, self._receiver.receive_connected_stamped, sock, fd)  # type: ignore[no-any-return]
 
     def send(
         self, sock: socket.socket, fd: int, wires: list[bytes], names: list[bytes], controls: list[bytes]
@@ -112,6 +120,7 @@ class Stage:
     version = "0"
     workers = 1
     relay = None
+    listen = None
 
     def __init__(self, plugins: str, batch: int) -> None:
         assert batch <= BATCH
@@ -197,6 +206,8 @@ class Stage:
     def _write(self, backlog: Any) -> None:
         """As a tap's output does."""
         chunk = self.ledger.spend(JOIN, backlog.take, 1 << 30)
+        if not chunk:
+            return
         self.ledger.spend(WRITE, self._tap.send, chunk)
         self.ledger.spend(JOIN, backlog.written, len(chunk))
         self._collector.recv(len(chunk))

@@ -6,7 +6,12 @@ import ssl
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from dnsproxy.listen_address import MAX_PORT, host_port, ip_text
+
 FORMS: Final = "unix:///path, /path, tcp://host:port, tls://host:port or file:///path"
+LISTEN_FORMS: Final = "unix:///path, /path, tcp://address:port or tls://address:port"
+LOCALHOST: Final = "localhost"  # no other name: asking for it may mean asking ourselves
+BINDABLE: Final = "an address of this machine, 0.0.0.0 or [::] for all, or localhost"
 UNIX_PATH_MAX: Final = 107  # octets; sockaddr_un has room for 108 with the zero at the end
 PATH_SCHEMES: Final = ("unix", "file")
 HOST_SCHEMES: Final = ("tcp", "tls")
@@ -26,12 +31,7 @@ class Destination:
     @classmethod
     def from_toml(cls, value: str) -> Destination:
         """Read one of FORMS; ValueError says what is wrong with it."""
-        scheme, separator, rest = value.partition("://")
-        scheme = scheme.lower()
-        if not separator:
-            scheme, rest = "unix", value
-            if not value.startswith("/"):
-                raise ValueError(f'"{value}" has no scheme; expected {FORMS}')
+        scheme, rest = _split(value, FORMS)
         if scheme in PATH_SCHEMES:
             return cls(scheme, path=_path(scheme, rest, value))
         if scheme in HOST_SCHEMES:
@@ -40,13 +40,35 @@ class Destination:
         raise ValueError(f'"{scheme}://" is not known; expected {FORMS}')
 
     def __str__(self) -> str:
-        if self.path:
-            return f"{self.scheme}://{self.path}"
-        return (
-            f"{self.scheme}://[{self.host}]:{self.port}"
-            if ":" in self.host
-            else f"{self.scheme}://{self.host}:{self.port}"
-        )
+        return f"{self.scheme}://{self.path or host_port(self.host, self.port)}"
+
+
+@dataclass(frozen=True)
+class ListenUrl(Destination):
+    """Where collectors dial in: `host` is an IP address or `localhost`; port 0 is whatever the system gives."""
+
+    expected: ClassVar[str] = LISTEN_FORMS
+
+    @classmethod
+    def from_toml(cls, value: str) -> ListenUrl:
+        """Read one of LISTEN_FORMS; ValueError says what is wrong with it."""
+        scheme, rest = _split(value, LISTEN_FORMS)
+        if scheme == "unix":
+            return cls(scheme, path=_path(scheme, rest, value))
+        if scheme in HOST_SCHEMES:
+            host, port = _host_port(rest, value, first_port=0)
+            return cls(scheme, host=host if host == LOCALHOST else ip_text(host, BINDABLE), port=port)
+        raise ValueError(f'"{scheme}://" is not known; expected {LISTEN_FORMS}')
+
+
+def _split(value: str, forms: str) -> tuple[str, str]:
+    """Scheme and what follows; a bare path is a unix socket's."""
+    scheme, separator, rest = value.partition("://")
+    if separator:
+        return scheme.lower(), rest
+    if value.startswith("/"):
+        return "unix", value
+    raise ValueError(f'"{value}" has no scheme; expected {forms}')
 
 
 def _path(scheme: str, path: str, value: str) -> str:
@@ -59,13 +81,13 @@ def _path(scheme: str, path: str, value: str) -> str:
     return path
 
 
-def _host_port(text: str, value: str) -> tuple[str, int]:
+def _host_port(text: str, value: str, first_port: int = 1) -> tuple[str, int]:
     host, separator, port = text.removesuffix("/").rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not separator or (":" in host and not bracketed):
         raise ValueError(f'"{value}" has no port; expected host:port or [address]:port')
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f'"{value}" has a bad port; expected a number from 1 to 65535')
+    if not (port.isascii() and port.isdigit() and first_port <= int(port) <= MAX_PORT):
+        raise ValueError(f'"{value}" has a bad port; expected a number from {first_port} to {MAX_PORT}')
     host = host[1:-1] if bracketed else host
     if not _is_host(host) or bracketed != (":" in host):
         raise ValueError(f'"{value}" has a bad host; expected a name or an IP address')
@@ -83,7 +105,10 @@ def _is_host(host: str) -> bool:
 
 @dataclass(frozen=True)
 class TlsOptions:
-    """How to trust a collector, and how to be known to it: names of PEM files."""
+    """How to trust a collector, and how to be known to it: names of PEM files.
+
+    Both kinds of context take TLS 1.2 and up; OSError when a file will not do.
+    """
 
     ca: str | None = None
     cert: str | None = None
@@ -92,13 +117,29 @@ class TlsOptions:
     skip_verify: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """For connections: TLS 1.2 and up, verified by the system's roots or `ca`; OSError when a file will not do."""
+        """For connections that we make: the collector is verified by the system's roots or `ca`."""
         context = ssl.create_default_context(cafile=self.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION  # a write never has to wait for something to read
         if self.skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        return self._with_our_own(context)
+
+    def server_context(self) -> ssl.SSLContext:
+        """For collectors that dial in: with `ca`, only those whose certificate it has signed."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if self.ca:
+            context.load_verify_locations(self.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return self._with_our_own(context)
+
+    def _with_our_own(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # a write never has to wait for something to read
         if self.cert:
-            context.load_cert_chain(self.cert, self.key)
+            context.load_cert_chain(self.cert, self.key, password=_no_passphrase)
         return context
+
+
+def _no_passphrase() -> str:
+    """Instead of OpenSSL's question on the terminal."""
+    raise OSError("the key is encrypted")

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dnsproxy.dnstap import encode
-from dnsproxy.dnstap.schema import HttpProtocol, MessageType, SocketFamily, SocketProtocol
+from dnsproxy.dnstap.schema import CARRIED_BY, HttpProtocol, MessageType, SocketFamily, SocketProtocol
 
 if TYPE_CHECKING:
     from dnsproxy.address import Address
@@ -32,6 +32,7 @@ class Route:
     """
 
     __slots__ = (
+        "_compatible",
         "encoded",
         "encoded_http",
         "family",
@@ -63,6 +64,17 @@ class Route:
             self.family, socket_protocol, query_address, response_address, query_port, response_port
         )
         self.encoded_http = encode.http_protocol_field(http_protocol)
+        self._compatible = b""
+
+    @property
+    def compatible(self) -> bytes:
+        """As `encoded`, with a protocol that the first schemas knew: UDP or TCP."""
+        if not self._compatible:
+            protocol = CARRIED_BY.get(self.socket_protocol, self.socket_protocol)
+            self._compatible = encode.addresses_fields(
+                self.family, protocol, self.query_address, self.response_address, self.query_port, self.response_port
+            )
+        return self._compatible
 
     @classmethod
     def of(
@@ -172,12 +184,30 @@ class Event:
         """
         octets = self.whole if full else self.bare
         if octets is None:
-            octets = encode.message_field(self, full)
+            octets = self._encode(full)
             if full:
                 self.whole = octets
             else:
                 self.bare = octets
         return octets
+
+    def _encode(self, full: bool) -> bytes:
+        type = self.type
+        if self.query_ns and type & 1 and not self.response_ns and self.policy is None:
+            wire = self.query_wire if full else None
+            return encode.query_message(type, self.route, self.query_ns, wire, self.zone)
+        if self.query_ns and self.response_ns and not type & 1:
+            wire = self.response_wire if full else None
+            return encode.response_message(
+                type, self.route, self.query_ns, self.response_ns, wire, self.zone, self.policy
+            )
+        return encode.message_field(self, encode.FULL if full else encode.BARE)
+
+    def seen(self, view: encode.View) -> bytes:
+        """As `encoded`, for a tap with wishes of its own."""
+        if view.compat or (view.with_queries and view.full and not is_query(self.type)):
+            return encode.message_field(self, view)
+        return self.encoded(view.full)
 
     def __repr__(self) -> str:
         return f"<Event {MessageType(self.type).mnemonic} of {self.query!r}>"

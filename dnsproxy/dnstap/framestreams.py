@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Final
 
@@ -11,6 +11,7 @@ DNSTAP: Final = b"protobuf:dnstap.Dnstap"
 MAX_CONTROL: Final = 512  # octets of a control frame behind its two lengths; more is an attack or another protocol
 MAX_CONTENT_TYPE: Final = 256
 MAX_FRAME: Final = 1 << 20  # octets of a data frame that a reader takes; DNS messages end at 64 KiB
+MAX_HEARD: Final = 1 << 16  # octets that a sender listens to: ACCEPT and FINISH take 532, unknown ones may stand around
 MAX_SKIPPED: Final = 16 << 20  # a longer frame is taken for lost synchronisation
 
 _LENGTH = struct.Struct("!I")
@@ -37,10 +38,14 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True)
 class Control:
-    """A control frame; a type that this version does not know is a plain number, and to be ignored."""
+    """A control frame; a type that this version does not know is a plain number, and to be ignored.
+
+    `size` is the whole frame's where it was read.
+    """
 
     type: int
     content_types: tuple[bytes, ...] = ()
+    size: int = field(default=0, compare=False)
 
     @property
     def is_known(self) -> bool:
@@ -61,13 +66,14 @@ class Control:
 class Damage:
     """What stood where a good frame should: `kind` is oversize or control, `offset` where it began.
 
-    After fatal damage nothing can be read any more.
+    `size` is the whole frame's. After fatal damage nothing can be read any more.
     """
 
     kind: str
     offset: int
     reason: str
     fatal: bool = False
+    size: int = field(default=0, compare=False)
 
 
 Frame = bytes | Control | Damage
@@ -92,8 +98,8 @@ def parse_control(payload: bytes) -> Control:
         raise ProtocolError("control frame without type")
     type = _LENGTH.unpack_from(payload)[0]
     if type not in CONTROL_TYPES:
-        return Control(type)
-    control = Control(type, tuple(_content_types(payload)))
+        return Control(type, size=8 + len(payload))
+    control = Control(type, tuple(_content_types(payload)), 8 + len(payload))
     if len(control.content_types) > MOST_CONTENT_TYPES.get(type, len(control.content_types)):
         raise ProtocolError(f"{control.name} with {len(control.content_types)} content types")
     return control
@@ -185,7 +191,7 @@ class Deframer:
 
     def _refuse(self, length: int, at: int, available: int, frames: list[Frame]) -> int:
         self._dead = length > MAX_SKIPPED
-        frames.append(Damage("oversize", self.offset, f"frame of {length} octets", self._dead))
+        frames.append(Damage("oversize", self.offset, f"frame of {length} octets", self._dead, 4 + length))
         end = at + 4 + length
         self._skip = max(end - available, 0)
         return min(end, available)
@@ -205,7 +211,7 @@ class Deframer:
         try:
             frames.append(parse_control(octets[at + 8 : end]))
         except ProtocolError as exc:
-            frames.append(Damage("control", self.offset, str(exc)))
+            frames.append(Damage("control", self.offset, str(exc), size=8 + length))
         return int(end)
 
 
@@ -224,7 +230,7 @@ _SENDER_HEARS: Final[dict[tuple[State, int], State]] = {
     (State.OFFERED, ControlType.ACCEPT): State.OPEN,
     (State.STOPPED, ControlType.FINISH): State.CLOSED,
 }
-_RECEIVER_HEARS: Final[dict[tuple[State, int], State]] = {
+RECEIVER_HEARS: Final[dict[tuple[State, int], State]] = {
     (State.IDLE, ControlType.READY): State.ACCEPTED,
     (State.IDLE, ControlType.START): State.OPEN,
     (State.ACCEPTED, ControlType.START): State.OPEN,
@@ -244,6 +250,7 @@ class Writer:
         self._content_type = content_type
         self._bidirectional = bidirectional
         self._deframer = Deframer(max_frame=0)
+        self._heard = 0
 
     def start(self) -> bytes:
         """The first octets; data may follow once `state` is OPEN."""
@@ -255,7 +262,10 @@ class Writer:
         return control_frame(ControlType.START, self._content_type)
 
     def receive_data(self, data: bytes) -> bytes:
-        """Take what the receiver said; ProtocolError when it may not say that now."""
+        """Take what the receiver said; ProtocolError when it may not say that now, or says far too much."""
+        self._heard += len(data)
+        if self._heard > MAX_HEARD:
+            raise ProtocolError(f"the receiver said more than {MAX_HEARD} octets")
         reply = b""
         for frame in self._deframer.receive_data(data):
             reply += self._hear(frame)
@@ -347,7 +357,7 @@ class Reader:
             return self._break(frame.reason if isinstance(frame, Damage) else f"data when {self.state.value}")
         if not frame.is_known:
             return []
-        state = _RECEIVER_HEARS.get((self.state, frame.type))
+        state = RECEIVER_HEARS.get((self.state, frame.type))
         if state is None:
             return self._break(f"{frame.name} when {self.state.value}")
         if not frame.matches(self._content_type):

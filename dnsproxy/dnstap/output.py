@@ -1,33 +1,28 @@
-"""A tap's way out: a queue that never waits, a task that writes it, sessions that come and go, books that balance."""
+"""A tap's way out: a queue that never waits, tasks that write it, sessions that come and go, books that balance."""
 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import trio
 
 from dnsproxy.dnstap.backlog import QUEUE_FULL, Backlog
-from dnsproxy.dnstap.connection import Connection, connect
 from dnsproxy.dnstap.destination import Destination, TlsOptions
-from dnsproxy.dnstap.framestreams import ProtocolError, State, Writer
+from dnsproxy.dnstap.rotation import Rotation
+from dnsproxy.dnstap.session import reason_of
+from dnsproxy.dnstap.spool import SpoolOptions
 
-CONNECT_S: Final = 5.0  # a host that swallows packets; name look-up and TLS handshake included
-HANDSHAKE_S: Final = 5.0  # golang-dnstap and Vector may never answer a READY
-FINISH_S: Final = 2.0  # for FINISH after STOP; golang-dnstap sends it and stays
 ABORT_S: Final = 1.0  # for a write that cannot be cancelled, past the deadline
+KEEP_S: Final = 2.0  # for a disk to take what could not be sent
 RECONNECT_MIN_S: Final = 0.1
 RECONNECT_MAX_S: Final = 1.8  # a collector that comes back is found within 2 s
-FLUSH_S: Final = 0.05  # a message waits this long for others: 20 wake-ups a second at most when little happens
-WAKE_FRAMES: Final = 1024  # or until there are so many: at 100 000 a second a nap of 50 ms overflows a queue
 CHUNK_OCTETS: Final = 256 * 1024  # written at once; larger ones are faster by nothing that can be measured
-TEND_S: Final = 1.0  # ages and drop episodes are looked at so often while there are any
+TEND_S: Final = 1.0  # ages, drop episodes and stalls are looked at so often
+
+Overflow = Literal["newest", "oldest"]
 
 CONNECTING, CONNECTED, DOWN, CLOSED = "connecting", "connected", "down", "closed"
 
@@ -44,6 +39,15 @@ class OutputOptions:
     tls: TlsOptions
     queue: int
     queue_octets: int
+    overflow: Overflow = "newest"
+    flush_s: float = 0.1
+    batch: int = 256
+    keepalive_s: float | None = None
+    connections: int = 1
+    stall_s: float = 30.0
+    spool: SpoolOptions | None = None
+    rotation: Rotation = field(default_factory=Rotation)
+    listening: bool = False
 
 
 class Output:
@@ -58,33 +62,41 @@ class Output:
         self.state = CONNECTING
         self.connects = 0
         self.last_error: str | None = None
-        self._backlog = Backlog(options.queue, options.queue_octets, trio.current_time, self._wake)
-        self._wake_frames = min(WAKE_FRAMES, max(options.queue // 2, 1))
+        self.stalled = False
+        self._options = options
+        self._backlog = Backlog(
+            options.queue, options.queue_octets, trio.current_time, self._wake, options.overflow == "oldest"
+        )
+        self._batch = min(options.batch, max(options.queue // 2, 1))
+        self._sessions: set[trio.lowlevel.Task] = set()  # those that have opened and not ended
+        self._sent_before = 0
+        self._moved_at = 0.0  # when something was last accepted, or there was nothing to accept
         self._woken = trio.Event()
         self._stopping = trio.Event()
         self._ended = trio.Event()
         self._scope = trio.CancelScope()
         self.offer = self._backlog.offer  # one call less for each message
+        self.lose = self._backlog.lose
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, write, and begin again, until `drain` is called."""
-        self._backlog.mark(trio.current_time())
-        task_status.started()
-        backoff = RECONNECT_MIN_S
+        self._moved_at = trio.current_time()
+        self._backlog.mark(self._moved_at)
         try:
             with self._scope:
-                while True:
-                    began = trio.current_time()
-                    worked = await self._attempt()
-                    if self._stopping.is_set() and not worked:
-                        break
-                    if trio.current_time() - began > RECONNECT_MAX_S:
-                        backoff = RECONNECT_MIN_S  # it worked for a while, or took its time to fail
-                    await self._pause(backoff * random.uniform(0.5, 1))  # noqa: S311
-                    backoff = min(2 * backoff, RECONNECT_MAX_S)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._keep_tending)
+                    await self._prepare(nursery)
+                    task_status.started()
+                    await self._work(nursery)
+                    nursery.cancel_scope.cancel()
         finally:
-            self._close()
-            self._release()
+            try:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + KEEP_S):
+                    await self._keep_rest()
+            finally:
+                self._close()
+                self._release()
 
     async def drain(self, deadline_s: float) -> None:
         """Write what is queued, within the deadline, end the stream in good order, and end `run`."""
@@ -112,9 +124,33 @@ class Output:
             "connects": self.connects,
             "last_error": self.last_error,
             "oldest_queued_s": round(backlog.oldest_s(trio.current_time()), 3),
+            "spooled": backlog.spooled,
+            "stalled": self.stalled,
         }
 
     # sessions
+
+    async def _prepare(self, nursery: trio.Nursery) -> None:
+        """What should be done before anybody relies on this output; the nursery is for what goes on beside the work."""
+
+    async def _work(self, nursery: trio.Nursery) -> None:
+        """All there is to do until the end."""
+        await self._keep_trying()
+
+    async def _keep_rest(self) -> None:
+        """At the end: what can still be done for messages that could not be sent."""
+
+    async def _keep_trying(self) -> None:
+        backoff = RECONNECT_MIN_S
+        while True:
+            began = trio.current_time()
+            worked = await self._attempt()
+            if self._stopping.is_set() and not worked:
+                return
+            if trio.current_time() - began > RECONNECT_MAX_S:
+                backoff = RECONNECT_MIN_S  # it worked for a while, or took its time to fail
+            await self._pause(backoff * random.uniform(0.5, 1))  # noqa: S311
+            backoff = min(2 * backoff, RECONNECT_MAX_S)
 
     async def _session(self) -> None:
         """Open, call `_opened`, write until `drain`, close in good order; any exception ends it otherwise."""
@@ -125,18 +161,23 @@ class Output:
 
     async def _attempt(self) -> bool:
         """One session; whether it got as far as writing and was then lost."""
-        connects = self.connects
+        task = trio.lowlevel.current_task()
         try:
             await self._session()
         except Exception as exc:  # noqa: BLE001  whatever it was, the next session is a new one
+            worked = task in self._sessions
+            self._sessions.discard(task)
             self._lost(exc)
-            return self.connects > connects
+            return worked
         finally:
+            self._sessions.discard(task)
             self._backlog.give_back()
             self._tend()
         return False
 
     def _opened(self) -> None:
+        """The task's session can write now."""
+        self._sessions.add(trio.lowlevel.current_task())
         self.connects += 1
         self._backlog.full_reason = QUEUE_FULL
         if self.state != CONNECTED:
@@ -144,8 +185,9 @@ class Output:
             log.info("tap %s connected", self.name)
 
     def _lost(self, exc: Exception) -> None:
-        self.last_error = _reason(exc)
-        if self.state != DOWN:
+        """A session has failed, or could not be opened."""
+        self.last_error = reason_of(exc)
+        if not self._sessions and self.state != DOWN:
             self.state = DOWN
             log.warning("tap %s down: %s", self.name, self.last_error)
 
@@ -155,8 +197,8 @@ class Output:
         self.state = CLOSED
         backlog = self._backlog
         backlog.close()
-        if backlog.episode:
-            log.warning("tap %s dropped %s", self.name, backlog.episode)
+        if backlog.drops.episode:
+            log.warning("tap %s dropped %s", self.name, backlog.drops.episode)
         dropped = sum(backlog.dropped.values())
         totals.info(
             "tap %s: offered=%d sent=%d queued=%d dropped=%d",
@@ -181,131 +223,54 @@ class Output:
         self._woken.set()
 
     async def _wait_for_frames(self) -> None:
-        """Until there is something to write, and a little longer for more to come with it."""
-        while not self._backlog.queued and not self._stopping.is_set():
-            with trio.move_on_after(TEND_S if self._backlog.episode else float("inf")):
-                await self._wait_for(1)
-            self._tend()
-        with trio.move_on_after(FLUSH_S):
-            await self._wait_for(self._wake_frames)
+        """Until there is something to write, and a little longer for more to come with it.
+
+        Only one task may wait at a time.
+        """
+        backlog = self._backlog
+        while True:
+            with trio.move_on_after(self._options.flush_s):
+                await self._wait_for(self._batch)
+            if backlog.is_due(1) or self._stopping.is_set():
+                return
+            await self._wait_for(1)
 
     async def _wait_for(self, frames: int) -> None:
-        self._woken = trio.Event()
         if self._backlog.is_due(frames) or self._stopping.is_set():
             await trio.lowlevel.checkpoint()
             return
+        self._woken = trio.Event()
         self._backlog.wake_at(frames)
         await self._woken.wait()
 
+    # health
+
+    async def _keep_tending(self) -> None:
+        while True:
+            await trio.sleep(min(TEND_S, self._options.stall_s))
+            self._tend()
+
     def _tend(self) -> None:
-        """Keep track of ages, and tell of drops once they are over."""
+        """Keep track of ages, and tell of drops once they are over, and of stalls when they begin and end."""
         now = trio.current_time()
-        self._backlog.mark(now)
-        episode = self._backlog.end_episode(now)
+        backlog = self._backlog
+        backlog.mark(now)
+        episode = backlog.drops.end_episode(now)
         if episode:
             log.warning("tap %s dropped %s", self.name, episode)
+        if backlog.sent != self._sent_before or not backlog.queued:
+            self._note_progress(now)
+        elif not self.stalled and now - self._moved_at >= self._options.stall_s + self._options.flush_s:
+            self.stalled = True
+            stalled_s = now - self._moved_at
+            log.warning("tap %s stalled: %d queued, none accepted for %.0f s", self.name, backlog.queued, stalled_s)
+
+    def _note_progress(self, now: float) -> None:
+        if self.stalled:
+            self.stalled = False
+            log.info("tap %s goes on, after %.0f s", self.name, now - self._moved_at)
+        self._sent_before = self._backlog.sent
+        self._moved_at = now
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.state}, {self._backlog.queued} queued>"
-
-
-class SocketOutput(Output):
-    """To a collector, over a bidirectional Frame Streams connection that is watched while nothing is sent."""
-
-    def __init__(self, options: OutputOptions) -> None:
-        super().__init__(options)
-        self._tls = options.tls
-        if options.tls.skip_verify:
-            log.warning("tap %s does not verify its collector: skip_verify is on", self.name)
-
-    async def _session(self) -> None:
-        if self._is_done:
-            return
-        with _deadline(CONNECT_S, "no connection"):
-            connection = await connect(self.destination, self._tls)
-        try:
-            stream = Writer()
-            with _deadline(HANDSHAKE_S, "no ACCEPT"):
-                await _shake_hands(connection, stream)
-            self._opened()
-            await self._write_and_watch(connection, stream)
-        finally:
-            connection.close()
-
-    async def _write_and_watch(self, connection: Connection, stream: Writer) -> None:
-        errors: list[Exception] = []
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                try:
-                    await _listen(connection, stream)
-                except (OSError, ProtocolError) as exc:
-                    errors.append(exc)
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(watch)
-            try:
-                await self._write(connection, stream)
-            except OSError as exc:
-                errors.append(exc)
-            nursery.cancel_scope.cancel()
-        if errors and stream.state is State.OPEN:
-            raise errors[0]
-
-    async def _write(self, connection: Connection, stream: Writer) -> None:
-        while not self._is_done:
-            await self._wait_for_frames()
-            self._tend()
-            chunk = memoryview(self._backlog.take(CHUNK_OCTETS))
-            while chunk:
-                sent = connection.send(chunk)
-                if sent:
-                    self._backlog.written(sent)
-                    chunk = chunk[sent:]
-                else:
-                    await self._wait_writable(connection)
-        await connection.send_all(stream.stop())
-        await trio.sleep(FINISH_S)  # cut short by FINISH, or by the collector's close
-
-    async def _wait_writable(self, connection: Connection) -> None:
-        with trio.move_on_after(TEND_S):
-            await connection.wait_writable()
-        self._tend()
-
-
-async def _shake_hands(connection: Connection, stream: Writer) -> None:
-    await connection.send_all(stream.start())
-    while stream.state is not State.OPEN:
-        data = await connection.receive()
-        if not data:
-            raise ConnectionError("closed before ACCEPT")
-        await connection.send_all(stream.receive_data(data))
-
-
-async def _listen(connection: Connection, stream: Writer) -> None:
-    """Until FINISH; anything else that the collector does is an error."""
-    while stream.state is not State.CLOSED:
-        data = await connection.receive()
-        if not data:
-            raise ConnectionError("closed by the collector")
-        stream.receive_data(data)
-
-
-@contextmanager
-def _deadline(seconds: float, what: str) -> Iterator[None]:
-    """A limit for a whole step; TimeoutError says what did not happen."""
-    with trio.move_on_after(seconds) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise TimeoutError(f"{what} within {seconds:g} s")
-
-
-def _reason(exc: BaseException) -> str:
-    """Why, in few words: of several attempts to connect, the first one's."""
-    if isinstance(exc.__cause__, BaseExceptionGroup):
-        return _reason(exc.__cause__.exceptions[0])
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"certificate: {exc.verify_message}"
-    if isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError) and exc.errno and exc.errno > 0:
-        return os.strerror(exc.errno)  # trio's own text names the address once more
-    return str(exc) or type(exc).__name__

@@ -24,6 +24,7 @@ class RelayedOutput(Output):
 
     def __init__(self, options: OutputOptions, relay: Relay) -> None:
         super().__init__(options)
+        self.offer = options.rotation.guarded(self.offer)
         self._options = options
         self._relay = relay
 

@@ -49,6 +49,14 @@ class SocketProtocol(IntEnum):
     DOQ = 7
 
 
+# what consumers that know only UDP and TCP are told: the protocol below
+CARRIED_BY = {
+    int(protocol): int(SocketProtocol.UDP if protocol.name in {"DOQ", "DNSCryptUDP"} else SocketProtocol.TCP)
+    for protocol in SocketProtocol
+    if protocol > SocketProtocol.TCP
+}
+
+
 class HttpProtocol(IntEnum):
     """Version of HTTP, where the protocol is DOH."""
 
@@ -78,15 +86,20 @@ class PolicyMatch(IntEnum):
     NS_IP = 5
 
 
+ALL = "all"
 ALL_TYPES = frozenset(MessageType)
-TYPE_FORMS = 'a type such as "CLIENT_QUERY" or "CQ", "client", "query", "client query" or "all"'
+PARTIES = tuple(sorted({type.name.partition("_")[0].casefold() for type in MessageType}))
+TYPE_FORMS = (
+    " or ".join([", ".join(f'"{word}"' for word in (ALL, *PARTIES[:-1])), f'"{PARTIES[-1]}"'])
+    + ', each alone or followed by "query" or "response", these two alone, "CLIENT_QUERY" or "CQ"'
+)
 
 
 def select_types(words: str) -> frozenset[MessageType]:
     """The types that an operator's words mean: ValueError when they mean none.
 
-    A word is a schema name, a mnemonic (`CQ`), a party (`client`), a direction (`query`), both (`client query`), or
-    `all`, in any case.
+    A word is a schema name, a mnemonic (`CQ`), a party (`client`, or `all`), a direction (`query`), or a party with a
+    direction (`client query`), in any case.
     """
     wanted = words.casefold().replace("_", " ").split()
     chosen = frozenset(type for type in MessageType if wanted and _is_meant(wanted, type))
@@ -97,6 +110,6 @@ def select_types(words: str) -> frozenset[MessageType]:
 
 def _is_meant(wanted: list[str], type: MessageType) -> bool:
     party, direction = type.name.casefold().split("_")
-    if wanted in (["all"], [type.mnemonic.casefold()]):
+    if wanted == [type.mnemonic.casefold()] or wanted == [direction]:
         return True
-    return wanted in ([party], [direction], [party, direction])
+    return wanted[0] in (ALL, party) and wanted[1:] in ([], [direction])

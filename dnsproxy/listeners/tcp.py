@@ -218,6 +218,10 @@ class TcpListener:
         self.connections: set[StreamConnection] = set()
         self.accepting = trio.CancelScope()
 
+    def use(self, router: Router) -> None:
+        """Route queries by this from now on."""
+        self.router = router
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Accept until `stop`, then serve the connections there are to their end."""
         listening = trio.socket.from_stdlib_socket(self.sock)

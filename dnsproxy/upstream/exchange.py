@@ -17,8 +17,8 @@ from dnsproxy.flight import Pending, Waiter
 if TYPE_CHECKING:
     from dnsproxy.dnstap.events import Route
     from dnsproxy.message import Query
-    from dnsproxy.plugin import Tap
     from dnsproxy.timers import Expiring
+    from dnsproxy.upstream.taps import Taps
     from dnsproxy.upstream.upstream import Upstream
 
 log = logging.getLogger("dnsproxy")
@@ -66,7 +66,7 @@ class Exchange(Pending):
     timer: dict[Expiring, float] | None
 
     def __init__(
-        self, query: Query, upstream: Upstream, attempt: int, zone: tuple[bytes, str], taps: tuple[Tap, ...]
+        self, query: Query, upstream: Upstream, attempt: int, zone: tuple[bytes, str], taps: Taps | None
     ) -> None:
         self.done = False
         self.value = self.error = self.flight = self.watcher = None
@@ -95,14 +95,13 @@ class Exchange(Pending):
         self.sent_ns = time.time_ns()
         if self.attempt:
             self.upstream.queries += 1
-        if self.taps:
+        taps = self.taps
+        if taps is not None:
             asked = self.query.parent or self.query  # labels describe what the client asked
-            event = Event(FORWARDER_QUERY, asked, carrier.route, self.sent_ns, octets, 0, None, self.zone[0])
-            for tap in self.taps:
-                try:
-                    tap.forwarder_query(event)
-                except BaseException as exc:
-                    isolate(tap, exc)
+            if taps.recorder is not None:
+                taps.recorder.forwarder_query(asked, carrier.route, self.sent_ns, octets, self.zone[0])
+            if taps.others:
+                taps.query(Event(FORWARDER_QUERY, asked, carrier.route, self.sent_ns, octets, 0, None, self.zone[0]))
 
     def answered(self, octets: bytes, received_ns: int, truncated: bool = False) -> None:
         """A reply that belongs to this exchange."""
@@ -121,25 +120,24 @@ class Exchange(Pending):
             labels = self.query.metadata
             labels["forward/outcome"] = self.outcome
             labels["forward/rtt"] = rtt_ns // 1000 / 1000
-        if self.taps and self.carrier is not None:
-            event = Event(
-                FORWARDER_RESPONSE,
-                self.query.parent or self.query,
-                self.carrier.route,
-                self.sent_ns,
-                None,
-                received_ns,
-                octets,
-                self.zone[0],
-            )
-            for tap in self.taps:
-                try:
-                    tap.forwarder_response(event)
-                except BaseException as exc:
-                    isolate(tap, exc)
+        if self.taps is not None and self.carrier is not None:
+            self._show(self.taps, self.carrier.route, octets, received_ns)
         if not self.done:
             self.value = octets
             self._finish()
+
+    def _show(self, taps: Taps, route: Route, octets: bytes, received_ns: int) -> None:
+        """FORWARDER_RESPONSE."""
+        asked = self.query.parent or self.query
+        recorder = taps.recorder
+        if recorder is not None:
+            sent = self.id + self.query.wire[2:] if recorder.with_queries else None
+            recorder.forwarder_response(asked, route, self.sent_ns, sent, received_ns, octets, self.zone[0])
+        if taps.others:
+            sent = self.id + self.query.wire[2:]
+            taps.response(
+                Event(FORWARDER_RESPONSE, asked, route, self.sent_ns, sent, received_ns, octets, self.zone[0])
+            )
 
     def failed(self, outcome: str) -> None:
         """There will be no reply; `outcome` says why."""
@@ -202,13 +200,3 @@ def free_id(left: list[bytes], in_use: Container[bytes]) -> bytes:
         taken = left.pop() if left else draw_ids(left)
         if taken not in in_use:
             return taken
-
-
-_isolated: set[Tap] = set()
-
-
-def isolate(tap: Tap, error: BaseException) -> None:
-    """A tap raised: it never changes an answer; log it the first time."""
-    if tap not in _isolated:
-        _isolated.add(tap)
-        log.error("tap %r failed (logged once): %r", tap, error, exc_info=error)

@@ -6,10 +6,13 @@ import errno
 import os
 import socket
 import time
+from collections.abc import Iterable
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from dnsproxy import wire
 from dnsproxy.address import Address, sockaddr_of
+from dnsproxy.datagram import stamp
 from dnsproxy.dnstap.events import Route
 from dnsproxy.flight import Waiter
 from dnsproxy.upstream.exchange import CANCELLED, REFUSED, SEND_ERROR, Exchange, draw_ids
@@ -44,6 +47,7 @@ class UdpSocket:
         self.retire_at = now + SOCKET_AGE_S
         self.strays = 0
         self.blocked = False
+        self.is_stamped = pool.upstream.is_watched and stamp(sock)
         self.route = Route.of("UDP", Address(sockaddr_of(sock.getsockname())), pool.upstream.address)
 
     def fileno(self) -> int:
@@ -52,14 +56,18 @@ class UdpSocket:
 
     def on_readable(self) -> None:
         """Match a batch of replies to their exchanges."""
+        times: Iterable[int]
         try:
-            wires = self.pool.receiver.receive_connected(self.sock, self.fd)
+            if self.is_stamped:
+                wires, times = self.pool.receiver.receive_connected_stamped(self.sock, self.fd)
+            else:
+                wires = self.pool.receiver.receive_connected(self.sock, self.fd)
+                times = repeat(time.time_ns())
         except OSError:
             self._refused(self.wires)
             return
-        received_ns = time.time_ns()
         exchanges = self.exchanges
-        for octets in wires:
+        for octets, received_ns in zip(wires, times, strict=False):
             exchange = exchanges.get(octets[:2])
             if exchange is None:
                 self._stray(octets, None)
@@ -213,7 +221,7 @@ class UdpPool:
             self.touched.append(current)
         octets = taken + exchange.query.wire[2:]
         wires.append(octets)
-        if exchange.taps:
+        if exchange.taps is not None:
             exchange.sent(current, octets)
         else:  # the same without a call: 0.1 µs
             exchange.carrier = current

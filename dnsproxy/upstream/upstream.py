@@ -54,6 +54,7 @@ class Upstream:
         self.failures = 0
         self.refused_at = -1.0
         self.up = True
+        self.is_watched = False  # by a tap: then it matters when the kernel took a reply
         self.probing = False
         self.queries = self.responses = self.timeouts = self.mismatches = 0
         self.in_flight = 0
@@ -141,7 +142,7 @@ class Upstream:
             if self.nursery is None:
                 return
             query = Query(PROBE_QUERY, shape_of(PROBE_QUERY), b"\0" * 28, Endpoint("UDP", self.address), 0)
-            exchange = Exchange(query, self, PROBE, NO_ZONE, ())
+            exchange = Exchange(query, self, PROBE, NO_ZONE, None)
             self.ask(exchange, bool(self.stream), min(PROBE_TIMEOUT_S, self.timeout_s))
             await exchange
             every_s = min(every_s * 1.5, PROBE_AT_MOST_S)

@@ -6,24 +6,28 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from dnsproxy.workers.handle import State, WorkerHandle
+from dnsproxy.workers.legacy import Legacy
 from dnsproxy.workers.loop import Loop, Timer
 
 ANSWER_S: Final = 1.0  # a worker answers within milliseconds; `dnsproxy status` waits 5 s for us
 
-Statuses = list[dict[str, Any]]
+Status = dict[str, Any]
+Statuses = list[Status]
 Tell = Callable[[Statuses], None]
 
 
 class Inquiry:
     """Rounds of questions, one after the other; who asks during a round gets the next one's answers."""
 
-    def __init__(self, loop: Loop, workers: Sequence[WorkerHandle]) -> None:
+    def __init__(self, loop: Loop, workers: Sequence[WorkerHandle], legacy: Legacy) -> None:
         self._loop = loop
         self._workers = workers
+        self._legacy = legacy
         self._waiting: list[Tell] = []  # for the next round
         self._served: list[Tell] = []  # by this one
         self._number = 0
         self._asked: dict[int, int] = {}  # worker's number: the last round in which it was asked and has not answered
+        self._told: dict[int, Status] = {}  # worker's number: the last that its process told
         self._deadline: Timer | None = None
 
     def ask(self, tell: Tell) -> None:
@@ -32,15 +36,22 @@ class Inquiry:
         if self._deadline is None:
             self._begin()
 
-    def answered(self, worker: WorkerHandle, number: int, status: dict[str, Any]) -> None:
+    def answered(self, worker: WorkerHandle, number: int, status: Status) -> None:
         """A worker told its status in answer to that round's question."""
-        worker.status = status
+        self._told[worker.number] = status
         if self._asked.get(worker.number) == number:
             del self._asked[worker.number]
         self._end_if_complete()
 
+    def said_last(self, worker: WorkerHandle, status: Status) -> None:
+        """A worker has stopped, with this status."""
+        self._told[worker.number] = status
+
     def lost(self, worker: WorkerHandle) -> None:
-        """A worker is gone and will not answer."""
+        """A worker is gone and will not answer; what it told last is its legacy."""
+        status = self._told.pop(worker.number, None)
+        if status is not None:
+            self._legacy.add(status)
         self._asked.pop(worker.number, None)
         self._end_if_complete()
 
@@ -63,7 +74,7 @@ class Inquiry:
         self._deadline.cancel()
         self._deadline = None
         served, self._served = self._served, []
-        statuses = [worker.status for worker in self._workers if worker.status is not None]
+        statuses = [self._told[worker.number] for worker in self._workers if worker.number in self._told]
         for tell in served:
             tell(statuses)
         if self._waiting:

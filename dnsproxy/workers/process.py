@@ -17,6 +17,7 @@ import trio
 from dnsproxy import config
 from dnsproxy.config import ConfigErrors, Configuration
 from dnsproxy.dnstap.output import OutputOptions
+from dnsproxy.dnstap.rename import use_process_key
 from dnsproxy.server import Server
 from dnsproxy.sockets import Place, Sockets, StartError, close_all
 from dnsproxy.workers.control import OWN_SIGNALS, Channel, Closed, Message
@@ -86,6 +87,17 @@ class Link:
                     self._channel.flush()
             except Closed:
                 pass
+
+    def tell_at_once(self, kind: str, body: dict[str, Any], descriptors: Iterable[int]) -> None:
+        """Send a message without giving way to other tasks; OSError when the supervisor does not take it."""
+        self._channel.put(kind, body, descriptors)
+        self._channel.sock.settimeout(LAST_WORDS_S)
+        try:
+            self._channel.flush()
+        except Closed as exc:
+            raise ConnectionError(0, str(exc)) from exc
+        finally:
+            self._channel.sock.setblocking(False)
 
     def say_last(self, kind: str, body: dict[str, Any]) -> None:
         """Send a message without trio, before the process ends."""
@@ -168,9 +180,11 @@ class Worker:
             await self._link.tell("status", {"number": message.body["number"], "status": status})
 
     async def _start(self, orders: dict[str, Any], nursery: trio.Nursery) -> None:
+        use_process_key(bytes.fromhex(orders["names_key"]))
         server = Server(_configuration(orders), open_sockets=self._inherited.open)
         server.workers = orders["workers"]
         server.relay = self._relay
+        server.listen = self._listen
         server.leases.on_ended = lambda thing: nursery.start_soon(self._tell_end, thing)
         server.bind()
         generation = await server.start(nursery)
@@ -196,7 +210,8 @@ class Worker:
     async def _relay(self, options: OutputOptions) -> trio.SocketStream:
         """A connection on which the supervisor takes the frames of a file tap."""
         ours, theirs = trio.socket.socketpair()
-        tap = {"key": repr(options), "name": options.name, "path": options.destination.path}
+        rotation = dataclasses.asdict(options.rotation)
+        tap = {"key": repr(options), "name": options.name, "path": options.destination.path, "rotation": rotation}
         stream = trio.SocketStream(ours)
         with theirs:
             try:
@@ -206,11 +221,22 @@ class Worker:
                 raise
         return stream
 
+    def _listen(self, tap: dict[str, Any]) -> socket.socket:
+        """A connection on which the supervisor, once it listens for collectors, takes what there is for them."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._link.tell_at_once("listen", tap, [theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
+        return ours
+
 
 def _configuration(orders: dict[str, Any]) -> Configuration:
-    """What the supervisor has read and found valid; the admin socket is its own."""
+    """What the supervisor has read and found valid; the admin socket is its own, and so are the metrics."""
     read = config.parse(orders["text"], orders["file"], dict(orders["ports"]))
-    return dataclasses.replace(read, admin=None)
+    return dataclasses.replace(read, admin=None, metrics=())
 
 
 if __name__ == "__main__":

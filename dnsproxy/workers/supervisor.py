@@ -15,13 +15,28 @@ from dnsproxy import config
 from dnsproxy.activation import passed_sockets
 from dnsproxy.admin import AdminError
 from dnsproxy.config import ConfigErrors, Configuration
+from dnsproxy.dnstap.rename import process_key
 from dnsproxy.listen_address import host_port
-from dnsproxy.sockets import Place, Sockets, StartError, bind_shared, close_all, places, raise_descriptor_limit
+from dnsproxy.metric import plugin_metrics
+from dnsproxy.metrics_server import bind_metrics
+from dnsproxy.sockets import (
+    Place,
+    Sockets,
+    StartError,
+    bind_all,
+    bind_shared,
+    close_all,
+    places,
+    raise_descriptor_limit,
+)
 from dnsproxy.workers.admin_server import AdminServer
 from dnsproxy.workers.control import Message
 from dnsproxy.workers.handle import State, WorkerHandle
 from dnsproxy.workers.inquiry import Inquiry
+from dnsproxy.workers.legacy import Legacy
+from dnsproxy.workers.listening_relay import ListeningRelay
 from dnsproxy.workers.loop import Loop
+from dnsproxy.workers.metrics_server import MetricsServer
 from dnsproxy.workers.relay import Relay
 from dnsproxy.workers.reloading import Reloading
 from dnsproxy.workers.totals import TapTotals, combined
@@ -60,9 +75,12 @@ class Supervisor:
         self._started = time.monotonic()
         self._loop = Loop()
         self._workers = [WorkerHandle(number, self._loop, self) for number in range(1, configuration.workers + 1)]
-        self._inquiry = Inquiry(self._loop, self._workers)
+        self._legacy = Legacy()
+        self._inquiry = Inquiry(self._loop, self._workers, self._legacy)
         self._admin = AdminServer(self._loop, self._take_status)
+        self._metrics = MetricsServer(self._loop, self._take_status)
         self._relay = Relay()
+        self._listening = ListeningRelay()
         self._totals = TapTotals(configuration.workers)
         self._reloading: Reloading | None = None
         self._reload_again = False
@@ -78,6 +96,7 @@ class Supervisor:
         bound = bind_shared(self._places(), len(self._workers), passed=self._passed)
         for worker, sockets in zip(self._workers, bound, strict=True):
             worker.sockets = sockets
+        self._apply_metrics(self._bind_metrics(self._configuration))
         self._passed.warn_of_unused()
         self._admin.open(self._configuration.admin)
 
@@ -88,12 +107,14 @@ class Supervisor:
                 self._start(worker)
             self._loop.run()
         self._relay.close()
+        self._listening.close()
         self._totals.finish()
         return self._exit_status
 
     def close(self) -> None:
         """Let go of everything."""
         self._admin.close()
+        self._metrics.close()
         for worker in self._workers:
             worker.kill()
             worker.close()
@@ -102,12 +123,20 @@ class Supervisor:
     def _places(self) -> list[Place]:
         return places(address for server in self._configuration.servers for address in server.listen)
 
+    def _bind_metrics(self, configuration: Configuration) -> Sockets:
+        return bind_metrics(configuration, self._metrics.sockets, partial(bind_all, passed=self._passed))
+
+    def _apply_metrics(self, bound: Sockets) -> None:
+        self._legacy.plugins = plugin_metrics(self._configuration)
+        self._metrics.apply(self._configuration, bound)
+
     def _urls(self) -> str:
         bound = sorted(self._workers[0].sockets.items(), key=lambda item: item[0].scheme != "udp")
         return ", ".join(f"{place.scheme}://{host_port(*sock.getsockname()[:2])}" for place, sock in bound)
 
     def _orders(self, text: str) -> dict[str, Any]:
-        return {"text": text, "file": self._configuration.file, "ports": list(self._ports.items())}
+        file, ports = self._configuration.file, list(self._ports.items())
+        return {"text": text, "file": file, "ports": ports, "names_key": process_key().hex()}
 
     # what workers do
 
@@ -131,9 +160,12 @@ class Supervisor:
         elif message.kind == "tap_ended":
             self._totals.removed(worker.number, body["tap"])
         elif message.kind == "stopped":
+            self._inquiry.said_last(worker, body["status"])
             self._totals.stopped(body["status"]["taps"])
         elif message.kind == "relay":
             self._relay.serve(body, *message.descriptors)
+        elif message.kind == "listen":
+            self._listening.serve(body, *message.descriptors)
 
     def _note_readiness(self) -> None:
         self._can_start = True
@@ -188,7 +220,7 @@ class Supervisor:
         def tell(statuses: list[dict[str, Any]]) -> None:
             ready = sum(worker.state is State.READY for worker in self._workers)
             own = {"workers_ready": ready, "worker_restarts": self._restarts}
-            answer(combined(statuses, self._started, len(self._workers)) | own)
+            answer(combined(statuses, self._started, len(self._workers), self._legacy) | own)
 
         self._inquiry.ask(tell)
 
@@ -223,15 +255,21 @@ class Supervisor:
             wanted = places(address for server in configuration.servers for address in server.listen)
             present = self._workers[0].sockets
             new = [place for place in wanted if place not in present]
-            added = bind_shared(new, len(self._workers), present, self._passed)
+            for_metrics = self._bind_metrics(configuration)
+            try:
+                added = bind_shared(new, len(self._workers), present, self._passed)
+            except StartError:
+                close_all(for_metrics)
+                raise
         except (ConfigErrors, StartError) as exc:
             self._refuse(str(exc).splitlines())
             return
-        commit = partial(self._commit, text, configuration, added)
-        self._reloading = Reloading(self._loop, self._orders(text), added, commit, partial(self._reloaded, added))
+        commit = partial(self._commit, text, configuration, added, for_metrics)
+        end = partial(self._reloaded, [*added, for_metrics], self._relay.reopener())
+        self._reloading = Reloading(self._loop, self._orders(text), added, commit, end)
         self._reloading.begin(self._workers)
 
-    def _commit(self, text: str, configuration: Configuration, added: list[Sockets]) -> None:
+    def _commit(self, text: str, configuration: Configuration, added: list[Sockets], for_metrics: Sockets) -> None:
         """A worker has taken the new configuration: from now on it is everybody's."""
         before, self._text, self._configuration = self._configuration, text, configuration
         wanted = self._places()
@@ -240,19 +278,22 @@ class Supervisor:
             worker.drop([place for place in worker.sockets if place not in wanted])
         if configuration.workers != len(self._workers):
             log.warning("reload: workers = %d takes a restart; there are %d", configuration.workers, len(self._workers))
+        self._apply_metrics(for_metrics)
         if configuration.admin != before.admin:
             try:
                 self._admin.open(configuration.admin)
             except AdminError as exc:
                 log.warning("reload: %s", exc)
 
-    def _reloaded(self, added: list[Sockets], errors: list[str]) -> None:
+    def _reloaded(self, added: list[Sockets], reopen_files: Callable[[], None], errors: list[str]) -> None:
         self._reloading = None
         if errors:
             for sockets in added:
                 close_all(sockets)
             self._refuse(errors)
         else:
+            reopen_files()
+            self._listening.reopen()
             log.info("reload: done, listening on %s", self._urls())
         if self._reload_again:
             self._reload_again = False

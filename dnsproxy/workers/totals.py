@@ -8,18 +8,22 @@ from functools import reduce
 from itertools import chain
 from typing import Any
 
-from dnsproxy.status import Entry, added, snapshot
+from dnsproxy.status import IDENTITIES, Entry, added, snapshot
+from dnsproxy.workers.legacy import Legacy
 
-LISTS = ("listeners", "taps", "upstreams")
-OWN = ("version", "compiled", "uptime_s", "workers", *LISTS, "plugins")  # keys of a status that `snapshot` makes
+OWN = ("version", "compiled", "uptime_s", "workers", *IDENTITIES, "plugins")  # keys of a status that `snapshot` makes
 
 log = logging.getLogger("dnsproxy")
 
 
-def combined(statuses: Iterable[Mapping[str, Any]], started: float, workers: int) -> Entry:
-    """The workers' statuses as one; `started` is the supervisor's own beginning (time.monotonic())."""
+def combined(
+    statuses: Iterable[Mapping[str, Any]], started: float, workers: int, legacy: Legacy | None = None
+) -> Entry:
+    """The workers' statuses, and what those before them counted, as one; the supervisor `started` then (monotonic)."""
     statuses = list(statuses)
-    lists = {name: list(chain.from_iterable(each[name] for each in statuses)) for name in LISTS}
+    if legacy is not None:
+        statuses += legacy.beside(statuses)
+    lists = {name: list(chain.from_iterable(each[name] for each in statuses)) for name in IDENTITIES}
     plugins = _sum(each["plugins"] for each in statuses)
     rest = _sum({name: value for name, value in each.items() if name not in OWN} for each in statuses)
     return snapshot(started=started, workers=workers, plugins=plugins, **lists) | rest

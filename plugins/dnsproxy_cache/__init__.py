@@ -10,6 +10,7 @@ import trio
 
 from dnsproxy.flight import Flights, Pending
 from dnsproxy.message import Query, Response
+from dnsproxy.metric import Metric
 from dnsproxy.plugin import Plugin, Server, Stage
 from dnsproxy.values import show_duration, show_size
 from dnsproxy.wire import TC
@@ -29,6 +30,14 @@ class Cache(Plugin):
 
     stage = Stage.CACHE
     Config: ClassVar[type] = CacheConfig
+    metrics: ClassVar[tuple[Metric, ...]] = (  # CoreDNS's: it counts stale answers among the hits
+        Metric("coredns_cache_requests_total", "Queries that were looked up.", ("hits", "misses")),
+        Metric("coredns_cache_hits_total", "Queries answered from the cache, stale answers too.", ("hits", "stale")),
+        Metric("coredns_cache_served_stale_total", "Queries that got a stale answer.", ("stale",)),
+        Metric("coredns_cache_prefetch_total", "Answers refreshed before their end.", ("prefetches",)),
+        Metric("coredns_cache_evictions_total", "Answers that made room for others.", ("evictions",)),
+        Metric("coredns_cache_entries", "Answers that are kept.", ("entries",)),
+    )
     flights: Flights
     shelf: Shelf
     store: Store

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dnsproxy.dnstap.file_output import FileOutput
-from dnsproxy.dnstap.output import Output, SocketOutput
-from dnsproxy.dnstap.recorder import Recorder
-from dnsproxy.dnstap.relayed_output import Relay, RelayedOutput
-from dnsproxy.dnstap.schema import ALL_TYPES
+import trio
+
+from dnsproxy.config import OptionError
+from dnsproxy.dnstap.listening_tap import ListeningTap
+from dnsproxy.dnstap.recorder import Recorder, TapPlan
 from dnsproxy.dnstap.sink import FrameForm
 from dnsproxy.plugin import Observer, Plugin, Server, Tap
+from dnsproxy_dnstap.describe import described
 from dnsproxy_dnstap.options import TapConfig
+from dnsproxy_dnstap.outputs import lease_key, make_output
 
 if TYPE_CHECKING:
+    from dnsproxy.config import CheckContext
     from dnsproxy.dnstap.events import Event
+    from dnsproxy.dnstap.output import Output, OutputOptions
     from dnsproxy.message import Query, Response
+    from dnsproxy.template import Template
 
 __all__ = ["Dnstap", "TapConfig"]
 
@@ -32,14 +37,31 @@ class Dnstap(Observer, Tap):
     many = True
     shared_at_top = True
 
+    @classmethod
+    def check(cls, stanzas: Sequence[TapConfig], context: CheckContext) -> Iterable[OptionError]:
+        """Where this very server takes queries nobody takes dnstap, and nobody else can listen."""
+        for number, config in enumerate(stanzas):
+            where = config.destination
+            if where.host and context.listens_on(where.host, where.port, "tcp"):
+                key = "socket" if config.listen is None else "listen"
+                yield OptionError(key, f"{where} is where this server takes queries; expected another", stanza=number)
+
     def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
         """Lease an output for each stanza; from then on the recorder's own methods stand for this plugin's."""
-        recorder = self._recorder = Recorder(
-            (config.selected, _form(config, server), _output(config, server).offer) for config in self.stanzas
-        )
+        self._outputs = [_lease(config.output, server) for config in self.stanzas]
+        plans = [_plan(config, output, server) for config, output in zip(self.stanzas, self._outputs, strict=True)]
+        recorder = self.recorder = self._recorder = Recorder(plans)
+        self.wants_times = recorder.wants_times
         # a call less for each message
         self.on_query, self.on_response = recorder.client_query, recorder.client_response  # type: ignore[method-assign]
         self.emit = self.forwarder_query = self.forwarder_response = recorder.emit  # type: ignore[method-assign]
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """This configuration is in service: what it has taken over from an earlier one heeds it from now on."""
+        for config, output in zip(self.stanzas, self._outputs, strict=True):
+            if isinstance(output, ListeningTap):
+                output.configure(config.output)
+        task_status.started()
 
     def on_query(self, query: Query) -> None:
         """CLIENT_QUERY, as it arrived."""
@@ -66,30 +88,37 @@ class Dnstap(Observer, Tap):
         return self._recorder.wants(type)
 
     def describe(self) -> list[str]:
-        """`taps client and forwarder messages to unix:///run/tap.sock`, for each."""
-        return [f"taps {_selection(config)} to {config.socket}" for config in self.stanzas]
+        """`taps client, forwarder to unix:///run/tap.sock`, for each."""
+        return list(map(described, self.stanzas))
 
 
-def _output(config: TapConfig, server: Server) -> Output:
-    return server.lease(("dnstap", config.output), lambda: _make_output(config, server.relay))
+def _lease(options: OutputOptions, server: Server) -> Output | ListeningTap:
+    return server.lease(lease_key(options), lambda: make_output(options, server))
 
 
-def _make_output(config: TapConfig, relay: Relay | None) -> Output:
-    if config.socket.scheme != "file":
-        return SocketOutput(config.output)
-    return RelayedOutput(config.output, relay) if relay else FileOutput(config.output)
+def _plan(config: TapConfig, output: Output | ListeningTap, server: Server) -> TapPlan:
+    """What the stanza wants, and the way into its output."""
+    return TapPlan(output.offer, _form(config, server), config.selected, config.selection, output.lose)
 
 
 def _form(config: TapConfig, server: Server) -> FrameForm:
     for label in config.extra.unknown:
         log.warning("tap %s: %s in extra is no label, and stays as it is", config.shown_name, label)
     return FrameForm(
-        config.full,
-        socket.gethostname() if config.identity is None else config.identity,
-        f"dnsproxy {server.version}" if config.version is None else config.version,
-        config.extra,
+        full=config.full,
+        identity=socket.gethostname() if config.identity is None else config.identity,
+        version=f"dnsproxy {server.version}" if config.version is None else config.version,
+        extra=_extra(config),
+        with_queries=config.responses_with_queries,
+        compat=config.compat,
+        privacy=config.privacy,
     )
 
 
-def _selection(config: TapConfig) -> str:
-    return "everything" if config.selected == ALL_TYPES else ", ".join(each.word for each in config.types)
+def _extra(config: TapConfig) -> Template:
+    """The template, which knows the tap's sample rate: as it is written, and in JSON a number."""
+    selection = config.selection
+    if selection.sample is None:
+        return config.extra
+    is_text = isinstance(config.extra.source, str)
+    return config.extra.knowing({"dnstap/sample": selection.sample_text if is_text else selection.sample})

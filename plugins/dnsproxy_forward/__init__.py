@@ -13,10 +13,11 @@ import trio
 
 from dnsproxy.address import Address
 from dnsproxy.config import CheckContext, OptionError
-from dnsproxy.dnstap.events import FORWARDER_QUERY, FORWARDER_RESPONSE
 from dnsproxy.errors import QueryError
 from dnsproxy.message import Query, Response
+from dnsproxy.metric import Metric
 from dnsproxy.plugin import Plugin, Server, Stage, Tap
+from dnsproxy.upstream.taps import Taps
 from dnsproxy.upstream.upstream import Upstream
 from dnsproxy.wire import is_below, label_count, name_to_text
 from dnsproxy_forward.config import ForwardConfig
@@ -27,7 +28,6 @@ __all__ = ["Forward", "ForwardConfig"]
 
 log = logging.getLogger("dnsproxy")
 
-FORWARDER = (FORWARDER_QUERY, FORWARDER_RESPONSE)
 RESOLVE_WAIT_S = 0.3  # start-up waits no longer for names of upstreams
 RESOLVE_AGAIN_S = 5.0
 ROUTES = 8192  # names whose stanzas are remembered
@@ -40,6 +40,13 @@ class Forward(Plugin):
     stage = Stage.FORWARD
     Config = ForwardConfig
     many = True
+    metrics = (
+        Metric(
+            "coredns_forward_max_concurrent_rejects_total",
+            "Queries refused because of max_concurrent.",
+            ("refused_max_concurrent",),
+        ),
+    )
 
     def __init__(self, stanzas: Sequence[ForwardConfig]) -> None:
         super().__init__(stanzas)
@@ -67,7 +74,7 @@ class Forward(Plugin):
     def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
         """Find the taps, lease the upstreams whose addresses are known."""
         self.server = server
-        taps = tuple(plugin for plugin in plugins if isinstance(plugin, Tap) and any(map(plugin.wants, FORWARDER)))
+        taps = Taps.among([plugin for plugin in plugins if isinstance(plugin, Tap)])
         self.work = [Stanza(config, server.flights) for config in self.stanzas]
         for stanza in self.work:
             stanza.taps = taps
@@ -166,6 +173,8 @@ class Forward(Plugin):
             for address in self._addresses(target):
                 make = _factory(self.server, address, stream, stanza)
                 upstream = self.server.lease(("upstream", stream, address), make)
+                if stanza.taps is not None and stanza.taps.wants_times:
+                    upstream.is_watched = True
                 upstream.timeout_s = max(upstream.timeout_s, stanza.config.timeout)
                 upstreams.append(upstream)
         upstreams = list(dict.fromkeys(upstreams))

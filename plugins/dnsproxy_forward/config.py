@@ -7,26 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dnsproxy.config import Duration, OptionError, Reader, Zone, option
-from dnsproxy.errors import RCODES
+from dnsproxy.dns_words import Rcode
 from dnsproxy_forward.targets import Target
 
 MIN_ATTEMPTS, MAX_ATTEMPTS = 2, 6  # bounds of the default, which is twice the number of upstreams
-
-
-def _read_rcode(value: str | int, _folder: object) -> int:
-    if isinstance(value, int):
-        if 0 <= value <= 4095:
-            return value
-        raise ValueError(f"{value} is no rcode; expected 0 to 4095")
-    rcode = RCODES.get(value.upper())
-    if rcode is None:
-        raise ValueError(f'"{value}" is no rcode; expected one such as "SERVFAIL", "NXDOMAIN" or "REFUSED"')
-    return rcode
-
-
-def _show_rcode(value: int) -> str:
-    names = {number: name for name, number in RCODES.items()}
-    return f'"{names[value]}"' if value in names else str(value)
 
 
 def _read_target(value: str, folder: Path) -> Target:
@@ -35,7 +19,6 @@ def _read_target(value: str, folder: Path) -> Target:
 
 
 Upstreams = Annotated[Target, Reader((str,), Target.expected, _read_target, lambda target: f'"{target}"')]
-Rcode = Annotated[int, Reader((str, int), 'an rcode such as "SERVFAIL"', _read_rcode, _show_rcode)]
 
 
 @dataclass(frozen=True)

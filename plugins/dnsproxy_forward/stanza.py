@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dnsproxy.flight import Flights
-    from dnsproxy.plugin import Tap
+    from dnsproxy.upstream.taps import Taps
     from dnsproxy_forward.config import ForwardConfig
 
 MIN_ATTEMPT_S = 0.005  # less time than this is not worth an attempt
@@ -47,7 +47,7 @@ class Stanza:
     def __init__(self, config: ForwardConfig, flights: Flights) -> None:
         self.config = config
         self.flights = flights
-        self.taps: tuple[Tap, ...] = ()
+        self.taps: Taps | None = None
         self.upstreams: tuple[Upstream, ...] = ()
         self.choices: tuple[Upstream, ...] = ()  # those that are up, or all when none is
         self.changes_seen = -1
@@ -94,7 +94,8 @@ class Stanza:
         upstream = choices[0] if alone else self._first()
         leaders[key] = None
         self.in_flight += 1
-        first = FirstAttempt(query, upstream, attempt, zone, self.taps)
+        taps = None if self.taps is None else self.taps.for_query(query)
+        first = FirstAttempt(query, upstream, attempt, zone, taps)
         first.stanza = self
         first.leaders = leaders
         first.key = key
@@ -303,7 +304,8 @@ class _Attempts:
         self.over_stream = self.by_tcp or (self.stream if upstream.stream is None else upstream.stream)
         self.attempt += 1
         self.tried.append(upstream)
-        exchange = Exchange(self.query, upstream, self.attempt, self.zone, stanza.taps)
+        taps = None if stanza.taps is None else stanza.taps.for_query(self.query)
+        exchange = Exchange(self.query, upstream, self.attempt, self.zone, taps)
         left_s = self.deadline - stanza.flights.now
         upstream.ask(exchange, self.over_stream, min(stanza.config.timeout, left_s))
         return exchange

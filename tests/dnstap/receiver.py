@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from dnsproxy.dnstap.destination import Destination
-from dnsproxy.dnstap.framestreams import Broken, Reader, Stopped
+from dnsproxy.dnstap.framestreams import Broken, Reader, State, Stopped
 from tests.dnstap.waiting import until
 
 
@@ -33,10 +33,14 @@ class Receiver:
     def __init__(self, destination: Destination, tls: ssl.SSLContext | None = None) -> None:
         self.destination = destination
         self.frames: list[bytes] = []
+        self.by_connection: list[list[bytes]] = []
         self.connections = 0
         self.stops = 0
         self.broken: list[str] = []
         self.silent = False
+        self.stalled = 0  # connections that read no more
+        self._stalls_next = False
+        self._dropped = trio.Event()
         self.reading = trio.Event()
         self.reading.set()
         self._tls = tls
@@ -55,6 +59,14 @@ class Receiver:
 
     def kill(self) -> None:
         self._scope.cancel()
+
+    def stall_one(self) -> None:
+        """Whichever connection gets START next reads no more."""
+        self._stalls_next = True
+
+    def drop_stalled(self) -> None:
+        """Close the connection that reads no more."""
+        self._dropped.set()
 
     async def wait_for(self, count: int) -> None:
         """Until so many frames have come."""
@@ -80,12 +92,21 @@ class Receiver:
 
     async def _read(self, stream: Stream) -> None:
         reader = Reader()
+        frames: list[bytes] = []
+        self.by_connection.append(frames)
         while True:
             await self.reading.wait()
+            if self._stalls_next and reader.state is State.OPEN:
+                self._stalls_next = False
+                self.stalled += 1
+                await self._dropped.wait()
+                return
             data = await stream.receive_some(65536)
             if not data:
                 return
             for event in reader.receive_data(bytes(data)):
+                if isinstance(event, bytes):
+                    frames.append(event)
                 self._take(event)
             if not self.silent:
                 await stream.send_all(reader.data_to_send())

@@ -1,12 +1,7 @@
-"""What a tap keeps, drops and counts: the books balance whatever happens."""
+"""What a tap keeps, drops and counts."""
 
-from collections import deque
-
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
-from dnsproxy.dnstap.backlog import EPISODE_MAX_S, MAX_FRAME, NEVER, SPOOL_FULL, Backlog
+from dnsproxy.dnstap.backlog import MAX_FRAME, SPOOL_FULL, Backlog, Hand
+from dnsproxy.dnstap.episode import EPISODE_MAX_S
 
 
 class Clock:
@@ -17,9 +12,16 @@ class Clock:
         return self.now
 
 
-def make_backlog(frames: int = 10, octets: int = 1000) -> tuple[Backlog, Clock, list[float]]:
+def make_backlog(
+    frames: int = 10, octets: int = 1000, *, drops_oldest: bool = False
+) -> tuple[Backlog, Clock, list[float]]:
     clock, woken = Clock(), list[float]()
-    return Backlog(frames, octets, clock, lambda: woken.append(clock.now)), clock, woken
+    return Backlog(frames, octets, clock, lambda: woken.append(clock.now), drops_oldest), clock, woken
+
+
+def offer(backlog: Backlog, *frames: bytes) -> None:
+    for frame in frames:
+        backlog.offer(frame)
 
 
 def dropped(backlog: Backlog) -> dict[str, int]:
@@ -28,8 +30,7 @@ def dropped(backlog: Backlog) -> dict[str, int]:
 
 def test_frames_leave_in_order_and_are_counted_when_their_last_octet_has_left() -> None:
     backlog, _, _ = make_backlog()
-    for frame in (b"aaa", b"bb", b"c"):
-        backlog.offer(frame)
+    offer(backlog, b"aaa", b"bb", b"c")
     assert backlog.take(100) == b"aaabbc"
     for octets, sent in ((2, 0), (1, 1), (1, 1), (2, 3)):
         backlog.written(octets)
@@ -39,8 +40,7 @@ def test_frames_leave_in_order_and_are_counted_when_their_last_octet_has_left() 
 
 def test_a_partly_written_frame_goes_back_to_the_head_and_is_written_whole() -> None:
     backlog, _, _ = make_backlog()
-    for frame in (b"aaa", b"bbb", b"ccc"):
-        backlog.offer(frame)
+    offer(backlog, b"aaa", b"bbb", b"ccc")
     backlog.take(100)
     backlog.written(4)
     backlog.offer(b"ddd")
@@ -51,8 +51,7 @@ def test_a_partly_written_frame_goes_back_to_the_head_and_is_written_whole() -> 
 
 def test_no_more_is_taken_than_asked_for_but_always_one_frame() -> None:
     backlog, _, _ = make_backlog()
-    for frame in (b"aaa", b"bbb", b"ccc"):
-        backlog.offer(frame)
+    offer(backlog, b"aaa", b"bbb", b"ccc")
     assert backlog.take(4) == b"aaabbb"
     backlog.written(6)
     assert backlog.take(1) == b"ccc"
@@ -62,16 +61,38 @@ def test_no_more_is_taken_than_asked_for_but_always_one_frame() -> None:
 
 def test_a_full_queue_drops_the_newest_and_what_is_being_written_counts_too() -> None:
     backlog, _, _ = make_backlog(frames=3)
-    for frame in (b"a", b"b"):
-        backlog.offer(frame)
+    offer(backlog, b"a", b"b")
     backlog.take(100)
-    for frame in (b"c", b"d"):
-        backlog.offer(frame)
+    offer(backlog, b"c", b"d")
     assert (backlog.queued, dropped(backlog)) == (3, {"queue_full": 1})
     backlog.written(1)
     backlog.offer(b"e")
     backlog.give_back()
     assert backlog.take(100) == b"bce"
+
+
+def test_a_full_queue_may_give_up_the_oldest_instead() -> None:
+    backlog, _, _ = make_backlog(frames=3, drops_oldest=True)
+    offer(backlog, b"a", b"b", b"c", b"d", b"e")
+    assert (backlog.queued, dropped(backlog)) == (3, {"queue_full": 2})
+    assert backlog.take(2) == b"c", "half of the queue at most: what is taken cannot be given up"
+    offer(backlog, b"f", b"g")
+    assert (backlog.queued, dropped(backlog)) == (3, {"queue_full": 4})
+    backlog.written(1)
+    assert backlog.take(1) == b"f"
+
+
+def test_what_cannot_fit_at_all_costs_no_older_frame() -> None:
+    backlog, _, _ = make_backlog(octets=10, drops_oldest=True)
+    offer(backlog, b"x" * 4, b"y" * 11)
+    assert (backlog.queued, dropped(backlog)) == (1, {"queue_full": 1})
+
+
+def test_octets_are_a_bound_too_for_the_oldest() -> None:
+    backlog, _, _ = make_backlog(octets=10, drops_oldest=True)
+    offer(backlog, b"aaaa", b"bbbb", b"cccccc")
+    assert (backlog.queued, dropped(backlog)) == (2, {"queue_full": 1})
+    assert backlog.take(100) == b"bbbbcccccc"
 
 
 def test_octets_are_a_bound_too() -> None:
@@ -98,8 +119,7 @@ def test_a_full_disk_has_a_reason_of_its_own() -> None:
 
 def test_what_is_left_at_the_end_is_counted_and_so_is_what_comes_later() -> None:
     backlog, _, _ = make_backlog()
-    for frame in (b"aaa", b"bbb", b"ccc"):
-        backlog.offer(frame)
+    offer(backlog, b"aaa", b"bbb", b"ccc")
     backlog.take(100)
     backlog.written(4)
     backlog.close()
@@ -147,23 +167,15 @@ def test_the_oldest_frames_age_is_known_without_a_time_for_each() -> None:
     assert backlog.oldest_s(15.0) == 0.0
 
 
-def test_marks_do_not_pile_up_while_nothing_happens() -> None:
-    backlog, _, _ = make_backlog()
-    backlog.offer(b"x")
-    for second in range(100):
-        backlog.mark(float(second))
-    assert len(backlog._marks) == 1
-
-
 def test_an_episode_of_drops_is_told_once_it_is_over() -> None:
     backlog, clock, _ = make_backlog(frames=1)
     for now in (0.0, 0.1, 0.5, 0.9):
         clock.now = now
         backlog.offer(b"x")
-    assert backlog.end_episode(1.5) is None
-    episode = backlog.end_episode(2.0)
+    assert backlog.drops.end_episode(1.5) is None
+    episode = backlog.drops.end_episode(2.0)
     assert str(episode) == "3 messages in 0.8 s (3 queue_full)"
-    assert backlog.end_episode(9.0) is None
+    assert backlog.drops.end_episode(9.0) is None
 
 
 def test_an_episode_that_does_not_end_is_told_every_minute() -> None:
@@ -172,71 +184,138 @@ def test_an_episode_that_does_not_end_is_told_every_minute() -> None:
     for tenth in range(int(EPISODE_MAX_S * 10 * 2.5)):
         clock.now = tenth / 10
         backlog.offer(b"x")
-        told += backlog.end_episode(clock.now) is not None
+        told += backlog.drops.end_episode(clock.now) is not None
     assert told == 2
 
 
-class Books(RuleBasedStateMachine):
-    """A backlog beside a model that keeps every frame."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = Clock()
-        self.backlog = Backlog(8, 60, self.clock, lambda: None)
-        self.kept = deque[bytes]()
-        self.offered = self.lost = self.number = 0
-        self.chunk = b""
-        self.out = b""
-
-    @rule(size=st.integers(1, 20))
-    def offer(self, size: int) -> None:
-        frame = bytes([self.number % 256]) * size
-        self.number += 1
-        self.offered += 1
-        if len(self.kept) < 8 and sum(map(len, self.kept)) + size <= 60:
-            self.kept.append(frame)
-        else:
-            self.lost += 1
-        self.backlog.offer(frame)
-
-    @rule(frames=st.sampled_from([1, 3, NEVER]))
-    def wake_at(self, frames: int) -> None:
-        self.backlog.wake_at(frames)
-
-    @precondition(lambda self: not self.chunk)
-    @rule(octets=st.integers(1, 80))
-    def take(self, octets: int) -> None:
-        self.chunk = self.backlog.take(octets)
-        assert b"".join(self.kept).startswith(self.chunk)
-        assert bool(self.chunk) == bool(self.kept)
-
-    @precondition(lambda self: self.chunk)
-    @rule(data=st.data())
-    def write(self, data: st.DataObject) -> None:
-        octets = data.draw(st.integers(1, len(self.chunk)))
-        self.backlog.written(octets)
-        self.out += self.chunk[:octets]
-        self.chunk = self.chunk[octets:]
-        while self.kept and len(self.out) >= len(self.kept[0]):
-            assert self.out.startswith(self.kept[0])
-            self.out = self.out[len(self.kept.popleft()) :]
-
-    @rule(seconds=st.floats(0, 5))
-    def break_off(self, seconds: float) -> None:
-        self.clock.now += seconds
-        self.backlog.give_back()
-        self.backlog.mark(self.clock.now)
-        self.chunk = self.out = b""
-
-    @invariant()
-    def the_books_balance(self) -> None:
-        backlog = self.backlog
-        assert backlog.offered == self.offered
-        assert backlog.queued == len(self.kept)
-        assert backlog.dropped["queue_full"] == self.lost
-        assert backlog.sent == self.offered - self.lost - len(self.kept)
-        assert 0 <= backlog.oldest_s(self.clock.now) <= self.clock.now
+def test_what_was_lost_before_it_was_a_frame_was_offered_all_the_same() -> None:
+    backlog, _, _ = make_backlog()
+    backlog.lose(3)
+    assert (backlog.offered, dropped(backlog)) == (3, {"queue_full": 3})
 
 
-TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+# several hands
+
+
+def test_hands_share_what_waits_and_what_one_gives_back_another_one_gets() -> None:
+    backlog, _, _ = make_backlog()
+    one, other = Hand(backlog), Hand(backlog)
+    offer(backlog, b"aaa", b"bbb", b"ccc", b"ddd")
+    assert (one.take(4), other.take(3)) == (b"aaabbb", b"ccc")
+    one.written(1)
+    assert one.has_begun
+    one.put_back()
+    other.written(3)
+    assert other.take(100) == b"bbbddd"
+    assert one.take(100) == b"aa"
+    one.give_back()
+    other.written(6)
+    assert other.take(100) == b"aaa"
+    assert (backlog.sent, backlog.queued) == (3, 1)
+
+
+def test_a_hand_that_has_begun_a_frame_gets_its_rest_and_more() -> None:
+    backlog, _, _ = make_backlog()
+    hand = Hand(backlog)
+    offer(backlog, b"aaa", b"bbb")
+    hand.take(100)
+    hand.written(2)
+    hand.put_back()
+    offer(backlog, b"ccc")
+    assert hand.take(100) == b"abbbccc"
+
+
+def test_nobody_is_woken_for_what_others_hold() -> None:
+    backlog, _, woken = make_backlog(octets=10)
+    Hand(backlog).take(100)
+    offer(backlog, b"x" * 8)
+    hand = Hand(backlog)
+    hand.take(100)
+    backlog.wake_at(1)
+    assert (backlog.is_due(1), backlog.available, woken) == (False, 0, [])
+
+
+# beside a spool
+
+
+def test_a_full_queue_is_spilled_and_what_follows_waits_behind_the_spool() -> None:
+    backlog, _, _ = make_backlog(frames=3)
+    full = list[int]()
+    backlog.set_bounds(True)
+    backlog.watch(lambda: full.append(backlog.queued))
+    offer(backlog, b"a", b"b", b"c", b"d")
+    assert full == [3], "once"
+    assert backlog.spill() == [b"a", b"b", b"c", b"d"]
+    offer(backlog, b"e")
+    backlog.spilled(4)
+    assert (backlog.queued, backlog.spooled, backlog.available) == (5, 4, 0)
+    assert (backlog.is_due(100), backlog.take(100)) == (True, b"")
+    backlog.replayed(4, 4)
+    assert (backlog.sent, backlog.take(100)) == (4, b"e")
+
+
+def test_while_a_spool_takes_what_is_beyond_nothing_is_dropped() -> None:
+    backlog, _, _ = make_backlog(frames=3, octets=10)
+    backlog.set_bounds(True)
+    offer(backlog, *[b"xx"] * 100)
+    assert (backlog.queued, dropped(backlog)) == (100, {})
+
+
+def test_what_a_full_spool_refuses_is_cut_to_what_the_queue_holds() -> None:
+    for drops_oldest, rest in ((False, b"bc"), (True, b"de")):
+        backlog, _, _ = make_backlog(frames=2, drops_oldest=drops_oldest)
+        backlog.set_bounds(True)
+        offer(backlog, b"a", b"b", b"c", b"d", b"e")
+        backlog.spill()
+        backlog.spilled(1)
+        assert (backlog.queued, dropped(backlog)) == (3, {"spool_full": 2})
+        backlog.replayed(1, 1)
+        assert backlog.take(1) == rest[:1]
+        backlog.give_back()
+        offer(backlog, b"f")
+        assert dropped(backlog) == {"spool_full": 3}
+
+
+def test_what_is_given_back_while_the_spool_holds_something_goes_before_it() -> None:
+    backlog, _, _ = make_backlog()
+    hand = Hand(backlog)
+    offer(backlog, b"a", b"b")
+    hand.take(100)
+    offer(backlog, b"c")
+    backlog.spill()
+    backlog.spilled(1)
+    hand.give_back()
+    assert backlog.available == 2
+    assert backlog.spill_returned() == [b"a", b"b"]
+    backlog.spilled(2)
+    assert (backlog.spooled, backlog.queued) == (3, 3)
+
+
+def test_frames_found_in_a_spool_count_as_offered_and_are_as_old_as_they_are() -> None:
+    backlog, clock, _ = make_backlog()
+    clock.now = 100.0
+    backlog.mark(clock.now)
+    backlog.found(5, 60.0)
+    assert (backlog.offered, backlog.queued, backlog.oldest_s(100.0)) == (5, 5, 60.0)
+    offer(backlog, b"x")
+    clock.now = 101.0
+    backlog.replayed(5, 50)
+    assert backlog.oldest_s(101.0) == 1.0
+    assert (backlog.sent, backlog.sent_octets) == (5, 50)
+
+
+def test_what_is_given_up_in_a_spool_is_counted() -> None:
+    backlog, _, _ = make_backlog()
+    backlog.found(5, 1.0)
+    backlog.lost_in_spool(2)
+    assert (backlog.offered, backlog.queued, dropped(backlog)) == (5, 3, {"spool_full": 2})
+
+
+def test_at_the_end_what_is_in_the_spool_stays_queued() -> None:
+    backlog, _, _ = make_backlog()
+    backlog.found(5, 1.0)
+    offer(backlog, b"a", b"b")
+    backlog.spill()
+    backlog.close()
+    backlog.spilled(2)
+    assert (backlog.offered, backlog.queued, dropped(backlog)) == (7, 5, {"shutdown": 2})

@@ -1,7 +1,6 @@
 """File taps: whole streams, new files beside old ones, and disks that fill up."""
 
-import errno
-import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,16 +12,23 @@ from trio.testing import MockClock, trio_test
 
 from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.file_output import FileOutput
-from dnsproxy.dnstap.framestreams import DNSTAP, Reader, Started, Stopped, data_frame
+from dnsproxy.dnstap.framestreams import data_frame
 from dnsproxy.dnstap.output import OutputOptions
-from dnsproxy.dnstap.stream_file import create_beside
+from dnsproxy.dnstap.rotation import Rotation
+from tests.dnstap.disk import Disk
+from tests.dnstap.tap_files import HOUR, NOON, names, read, read_part
 from tests.dnstap.waiting import until
 
 
 @asynccontextmanager
-async def running(path: Path, *, queue: int = 10_000, drain_s: float = 5.0) -> AsyncIterator[FileOutput]:
-    """A file tap that is drained at the end of the block."""
-    output = FileOutput(OutputOptions("tap", Destination("file", path=str(path)), TlsOptions(), queue, 1 << 26))
+async def running(
+    path: Path, *, queue: int = 10_000, drain_s: float = 5.0, **rotation: Any
+) -> AsyncIterator[FileOutput]:
+    """A file tap that is drained at the end of the block. Its day begins at noon, and passes as the test's."""
+    destination = Destination("file", path=str(path))
+    options = OutputOptions("tap", destination, TlsOptions(), queue, 1 << 26, rotation=Rotation(**rotation))
+    began = trio.current_time()
+    output = FileOutput(options, lambda: NOON + trio.current_time() - began)
     async with trio.open_nursery() as nursery:
         await nursery.start(output.run)
         yield output
@@ -36,17 +42,6 @@ def offer(output: FileOutput, count: int, octets: int = 8) -> list[bytes]:
     for payload in payloads:
         output.offer(data_frame(payload))
     return payloads
-
-
-def read(path: Path) -> list[bytes]:
-    """The frames of a whole stream."""
-    first, *frames, last = Reader().receive_data(path.read_bytes())
-    assert (first, last) == (Started(DNSTAP, bidirectional=False), Stopped())
-    return [frame for frame in frames if isinstance(frame, bytes)]
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.iterdir())
 
 
 @trio_test
@@ -80,65 +75,17 @@ async def test_every_start_begins_a_file_of_its_own(tmp_path: Path) -> None:
         assert read(tmp_path / name) == [bytes(8)]
 
 
-@pytest.mark.parametrize(
-    ("present", "name", "made"),
-    [
-        ([], "dns.fstrm", "dns.fstrm"),
-        (["dns.fstrm"], "dns.fstrm", "dns.1.fstrm"),
-        (["dns.7.fstrm"], "dns.fstrm", "dns.8.fstrm"),
-        (["dns.fstrm", "dns.2.fstrm", "dns.10.fstrm", "dns.x.fstrm", "other.99.fstrm"], "dns.fstrm", "dns.11.fstrm"),
-        (["tap"], "tap", "tap.1"),
-        (["a.b.fstrm"], "a.b.fstrm", "a.b.1.fstrm"),
-    ],
-)
-def test_a_new_file_is_numbered_above_the_highest(tmp_path: Path, present: list[str], name: str, made: str) -> None:
-    for each in present:
-        (tmp_path / each).write_bytes(b"precious")
-    path, descriptor = create_beside(tmp_path / name)
-    os.close(descriptor)
-    assert path == tmp_path / made
-    assert all((tmp_path / each).read_bytes() == b"precious" for each in present)
-
-
-def test_a_symbolic_link_is_never_followed(tmp_path: Path) -> None:
-    (tmp_path / "dns.fstrm").symlink_to(tmp_path / "victim")
-    path, descriptor = create_beside(tmp_path / "dns.fstrm")
-    os.close(descriptor)
-    assert path == tmp_path / "dns.1.fstrm"
-    assert not (tmp_path / "victim").exists()
-
-
 @pytest.fixture
 def jumping_clock(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> MockClock:
     """The clock does not know that a thread is at work and would jump past it: everything is done in place."""
 
-    async def run_in_place(function: Callable[..., Any], *arguments: Any) -> Any:
+    async def run_in_place(function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False) -> Any:
         await trio.lowlevel.checkpoint()
         return function(*arguments)
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_in_place)
+    monkeypatch.setattr("dnsproxy.dnstap.rotation_archive.PATIENCE_S", 10)  # of the real clock
     return autojump_clock
-
-
-class Disk:
-    """Stands before `os.pwrite`: takes so many octets and is full then, until told otherwise."""
-
-    def __init__(self, room: float) -> None:
-        self.room = room
-        self._pwrite = os.pwrite
-
-    def __call__(self, descriptor: int, octets: Any, at: int) -> int:
-        end = int(min(self.room, at + len(octets)))
-        if end <= at:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self._pwrite(descriptor, octets[: end - at], at)
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    disk = Disk(float("inf"))
-    monkeypatch.setattr(os, "pwrite", disk)
-    return disk
 
 
 @trio_test
@@ -182,8 +129,7 @@ async def test_a_disk_that_stays_full_does_not_delay_the_end_past_the_deadline(
         began = trio.current_time()
     assert trio.current_time() - began < 4
     assert output.tap_status()["dropped"]["shutdown"] == 7
-    octets = path.read_bytes()
-    assert Reader().receive_data(octets)[1:] == payloads[:3]
+    assert read_part(path) == payloads[:3]
 
 
 @trio_test
@@ -215,3 +161,111 @@ async def test_a_tap_that_is_cancelled_leaves_a_whole_stream(tmp_path: Path) -> 
         await until(lambda: output.state == "connected")
         nursery.cancel_scope.cancel()
     assert read(path) == []
+
+
+# rotation
+
+
+@trio_test
+async def test_a_file_ends_on_the_hour_though_nothing_arrives(tmp_path: Path, jumping_clock: MockClock) -> None:
+    async with running(tmp_path / "dns-%s.fstrm", every_s=HOUR) as output:
+        payloads = offer(output, 3)
+        await until(lambda: output.tap_status()["queued"] == 0)
+        assert [name.endswith(".part") for name in names(tmp_path)] == [True]
+        await trio.sleep(HOUR - 2)
+        assert [name.endswith(".part") for name in names(tmp_path)] == [True]
+        await trio.sleep(3)
+        assert names(tmp_path) == [f"dns-{NOON:.0f}.fstrm", f"dns-{NOON + HOUR:.0f}.fstrm.part"]
+        assert read(tmp_path / f"dns-{NOON:.0f}.fstrm") == payloads
+        await trio.sleep(2.5 * HOUR)
+        assert names(tmp_path) == [f"dns-{NOON:.0f}.fstrm", f"dns-{NOON + 3 * HOUR:.0f}.fstrm.part"]
+        assert (output.state, output.connects) == ("connected", 1)
+    assert names(tmp_path) == [f"dns-{NOON:.0f}.fstrm"]
+
+
+@trio_test
+async def test_nothing_is_lost_or_out_of_order_between_files(tmp_path: Path) -> None:
+    async with running(tmp_path / "dns.fstrm", size=5000, compress="gzip") as output:
+        payloads = offer(output, 2000)
+        await until(lambda: output.tap_status()["sent"] == 2000)
+        payloads += offer(output, 2000)
+    count = len(names(tmp_path))
+    assert count > 9
+    files = [tmp_path / f"dns.{number}.fstrm.gz" for number in range(1, count)]
+    assert [frame for path in (tmp_path / "dns.fstrm.gz", *files) for frame in read(path)] == payloads
+    assert output.tap_status()["bytes"] == 4000 * 12
+
+
+@trio_test
+async def test_asked_to_reopen_an_idle_tap_begins_another_file_at_once(
+    tmp_path: Path, jumping_clock: MockClock
+) -> None:
+    path = tmp_path / "dns.fstrm"
+    async with running(path) as output:
+        first = offer(output, 2)
+        await until(lambda: output.tap_status()["queued"] == 0)
+        path.rename(tmp_path / "moved")
+        began = trio.current_time()
+        output.reopen()
+        await until(path.exists)
+        assert trio.current_time() - began < 0.1
+        assert read(tmp_path / "moved") == first
+        second = offer(output, 1)
+        await until(lambda: output.tap_status()["queued"] == 0)
+        output.reopen()
+        await until((tmp_path / "dns.1.fstrm").exists)
+        third = offer(output, 3)
+        await until(lambda: output.tap_status()["queued"] == 0)
+        assert (output.state, output.connects) == ("connected", 1)
+    assert [read(tmp_path / name) for name in names(tmp_path)] == [third, second, first]
+
+
+@trio_test
+async def test_a_disk_that_is_full_when_a_file_must_end_loses_nothing_that_the_queue_holds(
+    tmp_path: Path, disk: Disk, jumping_clock: MockClock
+) -> None:
+    async with running(tmp_path / "dns-%H.fstrm", queue=100, every_s=HOUR) as output:
+        payloads = offer(output, 10)
+        await until(lambda: output.tap_status()["queued"] == 0)
+        disk.room = 42 + 10 * 12
+        await trio.sleep(HOUR)
+        assert output.state == "down"
+        payloads += offer(output, 100)
+        offer(output, 5)
+        assert output.tap_status()["dropped"]["spool_full"] == 5
+        await trio.sleep(60)
+        assert names(tmp_path) == ["dns-12.fstrm.part"]
+        disk.room = float("inf")
+        await until(lambda: output.tap_status()["queued"] == 0)
+        assert output.state == "connected"
+    assert names(tmp_path) == ["dns-12.fstrm", "dns-13.fstrm"]
+    assert [frame for name in names(tmp_path) for frame in read(tmp_path / name)] == payloads
+
+
+@trio_test
+async def test_a_message_that_no_file_has_room_for_is_counted_as_too_long(
+    tmp_path: Path, jumping_clock: MockClock
+) -> None:
+    async with running(tmp_path / "dns.fstrm", size=1024) as output:
+        output.offer(data_frame(bytes(2000)))
+        payloads = offer(output, 1)
+        await until(lambda: output.tap_status()["sent"] == 1)
+        assert output.tap_status()["dropped"]["oversize"] == 1
+    assert read(tmp_path / "dns.fstrm") == payloads
+
+
+@trio_test
+async def test_a_file_that_takes_long_to_compress_does_not_delay_the_end_past_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = threading.Event()
+    monkeypatch.setattr("dnsproxy.dnstap.rotation_archive.compress", lambda *_arguments: hold.wait(10))
+    try:
+        began = trio.current_time()
+        async with running(tmp_path / "dns.fstrm", size=1 << 20, compress="gzip", drain_s=0.2) as output:
+            payloads = offer(output, 3)
+        assert trio.current_time() - began < 2
+        assert output.tap_status()["sent"] == 3
+        assert read(tmp_path / "dns.fstrm.part") == payloads, "complete, for the next start to publish"
+    finally:
+        hold.set()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dnsproxy.dnstap.framestreams import (
     DNSTAP,
     MAX_CONTROL,
+    MAX_HEARD,
     MAX_SKIPPED,
     Broken,
     Control,
@@ -272,6 +273,15 @@ def test_any_sender_gives_events(chunks: list[bytes]) -> None:
     for chunk in [START, *chunks]:
         for event in reader.receive_data(chunk):
             assert isinstance(event, Started | bytes | Damage | Stopped | Broken)
+
+
+def test_a_receiver_that_talks_without_end_is_not_listened_to_for_ever() -> None:
+    writer = Writer()
+    writer.start()
+    for _ in range(MAX_HEARD // len(UNKNOWN)):
+        assert writer.receive_data(UNKNOWN) == b""
+    with pytest.raises(ProtocolError, match="the receiver said more than 65536 octets"):
+        writer.receive_data(UNKNOWN)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=100)), st.integers(1, 30), st.booleans())

@@ -7,16 +7,17 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trustme
 from trio.testing import MockClock, trio_test, wait_all_tasks_blocked
 
-from dnsproxy.dnstap import output as output_module
 from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.framestreams import control_frame, data_frame
-from dnsproxy.dnstap.output import Output, OutputOptions, SocketOutput
+from dnsproxy.dnstap.output import Output, OutputOptions
+from dnsproxy.dnstap.socket_output import SocketOutput
 from tests.dnstap.receiver import Receiver, unix_listener
 from tests.dnstap.waiting import until
 
@@ -31,10 +32,10 @@ def unix(tmp_path: Path) -> Destination:
 
 @asynccontextmanager
 async def running(
-    destination: Destination, tls: TlsOptions = NO_TLS, *, queue: int = 10_000, drain_s: float = 5.0
+    destination: Destination, tls: TlsOptions = NO_TLS, *, queue: int = 10_000, drain_s: float = 5.0, **options: Any
 ) -> AsyncIterator[SocketOutput]:
     """An output that is drained at the end of the block."""
-    output = SocketOutput(OutputOptions("tap", destination, tls, queue, 1 << 26))
+    output = SocketOutput(OutputOptions("tap", destination, tls, queue, 1 << 26, **options))
     async with trio.open_nursery() as nursery:
         await nursery.start(output.run)
         yield output
@@ -82,18 +83,25 @@ async def test_what_is_offered_arrives_in_order_and_the_stream_is_finished(
         "connects": 1,
         "last_error": None,
         "oldest_queued_s": 0.0,
+        "spooled": 0,
+        "stalled": False,
     }
     assert output.tap_status()["state"] == "closed"
 
 
+@pytest.mark.parametrize("flush_s", [0.0, 0.1, 2.0])
 @trio_test
-async def test_a_message_does_not_wait_long_for_others(unix: Destination, autojump_clock: MockClock) -> None:
-    async with Receiver(unix).listening() as receiver, running(unix) as output:
+async def test_a_message_waits_for_others_no_longer_than_it_should(
+    unix: Destination, flush_s: float, autojump_clock: MockClock
+) -> None:
+    async with Receiver(unix).listening() as receiver, running(unix, flush_s=flush_s) as output:
         await until_state(output, "connected")
-        began = trio.current_time()
-        offer(output, 1)
-        await receiver.wait_for(1)
-        assert trio.current_time() - began < 0.1
+        for number in range(1, 4):
+            await trio.sleep(10)
+            began = trio.current_time()
+            offer(output, 1)
+            await receiver.wait_for(number)
+            assert trio.current_time() - began == pytest.approx(flush_s, abs=0.05)
 
 
 @trio_test
@@ -117,9 +125,8 @@ async def test_messages_may_come_from_outside_every_task(unix: Destination, auto
 
 
 @trio_test
-async def test_many_messages_do_not_wait_at_all(unix: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_module, "FLUSH_S", 3600)
-    async with Receiver(unix).listening() as receiver, running(unix, queue=100) as output:
+async def test_many_messages_do_not_wait_at_all(unix: Destination) -> None:
+    async with Receiver(unix).listening() as receiver, running(unix, queue=100, flush_s=3600) as output:
         await until_state(output, "connected")
         await wait_all_tasks_blocked()
         offer(output, 49)

@@ -5,8 +5,7 @@ import pytest
 from dnsproxy.address import Address
 from dnsproxy.dnstap import dnstap_pb2
 from dnsproxy.dnstap.events import Event, Route
-from dnsproxy.dnstap.recorder import Recorder
-from dnsproxy.dnstap.schema import MessageType
+from dnsproxy.dnstap.schema import HttpProtocol, MessageType
 from dnsproxy.dnstap.sink import FrameForm, Sink
 from dnsproxy.message import Endpoint, Query
 from dnsproxy.shape import shape_of
@@ -84,28 +83,49 @@ def test_a_value_that_cannot_be_text_costs_no_message_and_is_logged_once(caplog:
     assert len(caplog.records) == 1
 
 
-def test_taps_that_want_the_same_frames_share_them() -> None:
-    first, second, third = list[bytes](), list[bytes](), list[bytes]()
-    form = FrameForm(full=True, extra=compile_template("{name}"))
-    same = FrameForm(full=True, extra=compile_template("{name}"))
-    everything = frozenset(MessageType)
-    taps = [(everything, form, first.append), (everything, FrameForm(), second.append)]
-    Recorder([*taps, (everything, same, third.append)]).emit(make_event())
-    assert first[0] is third[0]
-    assert second[0] != first[0]
+def test_one_label_from_metadata_follows_its_value_with_and_without_an_event() -> None:
+    query = make_query()
+    frames: list[bytes] = []
+    sink = Sink(FrameForm(full=True, extra=compile_template("by {/forward/upstream}!")), (frames.append,))
+    values: list[object] = [None, "192.0.2.1:53", "192.0.2.1:53", 7, True, "a\nb", "by -!"]
+    for value in values:
+        query.metadata["forward/upstream"] = value
+        event = make_event(query)
+        sink.put(event.encoded(True), query)
+        sink.take(event)
+    shown = [dnstap_pb2.Dnstap.FromString(frame[4:]).extra.decode() for frame in frames]
+    assert shown[::2] == shown[1::2]
+    assert shown[::2] == [
+        "by -!",
+        "by 192.0.2.1:53!",
+        "by 192.0.2.1:53!",
+        "by 7!",
+        "by true!",
+        "by a\\010b!",
+        "by by -!!",
+    ]
 
 
-def test_a_recorder_gives_each_tap_the_types_that_it_wants() -> None:
-    queries, everything = list[bytes](), list[bytes]()
-    recorder = Recorder(
-        [
-            (frozenset([MessageType.CLIENT_QUERY]), FrameForm(), queries.append),
-            (frozenset([MessageType.CLIENT_QUERY, MessageType.CLIENT_RESPONSE]), FrameForm(), everything.append),
-        ]
-    )
-    recorder.emit(make_event())
-    recorder.emit(Event.of(MessageType.CLIENT_RESPONSE, ROUTE, WIRE))
-    recorder.emit(Event.of(MessageType.TOOL_QUERY, ROUTE, WIRE))
-    assert (len(queries), len(everything)) == (1, 2)
-    assert recorder.wants(MessageType.CLIENT_RESPONSE)
-    assert not recorder.wants(MessageType.FORWARDER_QUERY)
+@pytest.mark.parametrize(
+    ("form", "is_enough"),
+    [
+        (FrameForm(), True),
+        (FrameForm(full=True, extra=compile_template("{/query/id}")), True),
+        (FrameForm(extra=compile_template("{name}")), False),
+        (FrameForm(compat=True), False),
+        (FrameForm(with_queries=True), False),
+    ],
+)
+def test_a_sink_says_whether_the_octets_that_all_share_are_enough(form: FrameForm, is_enough: bool) -> None:
+    assert Sink(form, (print,)).takes_messages == is_enough
+
+
+def test_old_consumers_are_told_of_udp_and_tcp_only() -> None:
+    for protocol, shown in (("DOT", "TCP"), ("DOH", "TCP"), ("DOQ", "UDP"), ("UDP", "UDP"), ("TCP", "TCP")):
+        addresses = Address.of("192.0.2.7", 40212), Address.of("192.0.2.53", 53)
+        route = Route.of(protocol, *addresses, HttpProtocol.HTTP2 if protocol == "DOH" else None)
+        event = Event.of(MessageType.CLIENT_QUERY, route, WIRE)
+        message = frame_of(FrameForm(full=True, compat=True), event).message
+        assert message.socket_protocol == dnstap_pb2.SocketProtocol.Value(shown)
+        assert not message.HasField("http_protocol")
+        assert (message.query_port, message.response_port, message.query_message) == (40212, 53, WIRE)

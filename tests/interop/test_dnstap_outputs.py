@@ -19,9 +19,10 @@ from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.events import Event, Route
 from dnsproxy.dnstap.file_output import FileOutput
 from dnsproxy.dnstap.framestreams import Reader
-from dnsproxy.dnstap.output import Output, OutputOptions, SocketOutput
+from dnsproxy.dnstap.output import Output, OutputOptions
 from dnsproxy.dnstap.schema import MessageType
 from dnsproxy.dnstap.sink import FrameForm, Sink
+from dnsproxy.dnstap.socket_output import SocketOutput
 from tests.dnstap.waiting import until
 from tests.support.ports import free_port
 from tests.support.programs import end_program, require_program, run_program, running

@@ -273,6 +273,8 @@ def test_an_error_while_reading_is_no_reason_to_stop(worlds: Any, caplog: pytest
         def receive(self, *_: Any) -> Any:
             raise OSError(errno.ENOMEM, "out of memory")
 
+        receive_stamped = receive
+
         def receive_controlled(self, *_: Any) -> Any:
             raise OSError(errno.ENOMEM, "out of memory")
 

@@ -36,6 +36,7 @@ class Process:
     version = dnsproxy.__version__
     workers = 1
     relay = None
+    listen = None
 
     def __init__(self) -> None:
         self.flights = Flights()

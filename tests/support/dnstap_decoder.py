@@ -23,6 +23,9 @@ TYPES = {
 }
 PROTOCOLS = {1: "UDP", 2: "TCP", 3: "DOT", 4: "DOH", 6: "DNSCryptTCP", 5: "DNSCryptUDP", 7: "DOQ"}
 FAMILIES = {1: "INET", 2: "INET6"}
+POLICY_FIELDS = {1: "type", 2: "rule", 3: "action", 4: "match", 5: "value"}
+ACTIONS = {1: "NXDOMAIN", 2: "NODATA", 3: "PASS", 4: "DROP", 5: "TRUNCATE", 6: "LOCAL_DATA"}
+MATCHES = {1: "QNAME", 2: "CLIENT_IP", 3: "RESPONSE_IP", 4: "NS_NAME", 5: "NS_IP"}
 NS_PER_S = 1_000_000_000
 
 
@@ -53,6 +56,19 @@ class TapMessage:
     def wire(self) -> bytes | None:
         """The message that the frame is about."""
         return self.query_message if self.type.endswith("Q") else self.response_message
+
+    @property
+    def time_ns(self) -> int:
+        """Its own time: when the query, or the response, passed."""
+        time_ns = self.query_ns if self.type.endswith("Q") else self.response_ns
+        return time_ns or 0
+
+    @property
+    def policy_fields(self) -> dict[str, Any]:
+        """The fields of `policy` that are on the wire, action and match by their words."""
+        found = {POLICY_FIELDS[number]: value for number, value in fields(self.policy or b"")}
+        words = {"action": ACTIONS, "match": MATCHES}
+        return {key: words[key][value] if key in words else value for key, value in found.items()}
 
 
 def decode(frame: bytes) -> TapMessage:

@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import itertools
 import socket
+import time
 from collections.abc import Callable, Hashable, Iterable
 from math import inf
 from types import SimpleNamespace
@@ -116,10 +117,17 @@ class Network:
     def receive(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes]]:
         return self.take(fd), []
 
+    def receive_connected_stamped(self, sock: socket.socket, fd: int) -> tuple[list[bytes], list[int]]:
+        wires = self.take(fd)
+        return wires, [time.time_ns()] * len(wires)
+
+    def receive_stamped(self, sock: socket.socket, fd: int, family: int) -> tuple[list[bytes], list[bytes], list[int]]:
+        return self.take(fd), [], []
+
     def receive_controlled(
         self, sock: socket.socket, fd: int, family: int
-    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        return self.take(fd), [], []
+    ) -> tuple[list[bytes], list[bytes], list[bytes], list[int]]:
+        return self.take(fd), [], [], []
 
     def asked_for(self, server: str) -> list[bytes]:
         return [octets for to, octets in self.asked if to == server]
@@ -238,6 +246,7 @@ class Offline:
     version = "0"
     workers = 1
     relay = None
+    listen = None
 
     def __init__(self) -> None:
         self.flights = Flights()

@@ -172,6 +172,7 @@ server:
     zonelistfile: "{folder}/zone.list"
     pidfile: "{folder}/nsd.pid"
     xfrdfile: "{folder}/xfrd.state"
+    database: ""
     xfrdir: "{folder}"
     cookie-secret-file: ""
     server-count: 1

@@ -19,6 +19,7 @@ from tests.support.ports import free_port
 READY_WITHIN_S = 15.0  # 0.6 s on an idle machine; tests share theirs with others
 EXIT_WITHIN_S = 15.0  # `stop` (5 s) and the taps' drain, and patience
 COMMAND_WITHIN_S = 20.0
+RELOAD_WITHIN_S = 5.0
 
 Status = dict[str, Any]
 
@@ -43,7 +44,7 @@ class Proxy:
         self.config = self.folder / f"proxy-{self.port}.toml"
         self.config.write_text(self._head() + self.body)
         self.log = ""
-        self._told = False
+        self._told = self._crashed = False
         self._grown = threading.Condition()
 
     def __repr__(self) -> str:
@@ -55,6 +56,8 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._crashed:
+            return
         if value is None:
             self.stop()
         else:
@@ -113,6 +116,22 @@ class Proxy:
         self.process.wait()
         self._close_log()
 
+    def crash(self) -> None:
+        """SIGKILL; leaving the `with` block then checks nothing."""
+        self._crashed = True
+        self.kill()
+
+    def reload(self, body: str | None = None) -> None:
+        """SIGHUP, with another body if there is one; returns once it is done."""
+        if body is not None:
+            self.body = body
+            self.config.write_text(self._head() + body)
+        before = self.log.count("reload: done")
+        self.process.send_signal(signal.SIGHUP)
+        with self._grown:
+            done = self._grown.wait_for(lambda: self.log.count("reload: done") > before, RELOAD_WITHIN_S)
+        assert done, f"no reload within {RELOAD_WITHIN_S} s; the log:\n{self.log}"
+
     def pause(self) -> None:
         """Stops the process where it stands: what is sent meanwhile waits in the kernel as one batch."""
         self.process.send_signal(signal.SIGSTOP)
@@ -133,6 +152,19 @@ class Proxy:
         done = run_dnsproxy("status", "--json", "--admin", str(self.admin), environment=self.environment)
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
+
+    def tap(self, name: str) -> Status:
+        """The tap of this name in `status`; its books balance."""
+        return tap_named(self.status(), name)
+
+    def wait_for_tap(self, name: str, holds: Callable[[Status], object], what: str, *, within_s: float = 8.0) -> Status:
+        """The first state of this tap for which this holds."""
+        status = self.wait_for_status(lambda now: holds(tap_named(now, name)), f"{name}: {what}", within_s=within_s)
+        return tap_named(status, name)
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """`dnsproxy status --check`."""
+        return run_dnsproxy("status", "--check", "--admin", str(self.admin), environment=self.environment)
 
     def wait_for_status(self, holds: Callable[[Status], object], what: str, *, within_s: float = 8.0) -> Status:
         """The first status for which this holds."""
@@ -201,6 +233,22 @@ def books(status: Status) -> tuple[int, int]:
     """What an unfiltered tap must have been offered, and what it was: equal when nothing is in flight."""
     both_sides = [*status["listeners"], *status["upstreams"]]
     return sum(one["queries"] + one["responses"] for one in both_sides), status["taps"][0]["offered"]
+
+
+def tap_named(status: Status, name: str) -> Status:
+    """One tap's part of a status; AssertionError when its books don't balance."""
+    (tap,) = [one for one in status["taps"] if one["name"] == name]
+    assert tap_balances(tap), tap
+    return dict(tap)
+
+
+def config_errors(folder: Path, body: str, environment: Mapping[str, str] | None = None) -> list[str]:
+    """What `--check` says about a file that it refuses, without the file's name: a line for each error."""
+    path = folder / "refused.toml"
+    path.write_text(f"listen = [{json.dumps(f'127.0.0.1:{free_port()}')}]\nadmin = false\n{body}")
+    done = run_dnsproxy("--config", str(path), "--check", environment=environment)
+    assert done.returncode == 2, f"status {done.returncode}: {done.stdout}{done.stderr}"
+    return [line.removeprefix(f"{path}:") for line in done.stderr.splitlines()]
 
 
 def tap_balances(tap: Status) -> bool:

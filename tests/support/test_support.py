@@ -9,17 +9,9 @@ import pytest
 
 from tests.support import behaviours, wire
 from tests.support.client import TcpClient, ask, exchange, exchange_tcp, is_silent
-from tests.support.collector import (
-    CONTENT_TYPE,
-    READY,
-    START,
-    STOP,
-    Collector,
-    FrameBuffer,
-    control_frame,
-    unix_address,
-)
+from tests.support.collector import Collector, unix_address
 from tests.support.dnstap_decoder import decode
+from tests.support.framestreams import CONTENT_TYPE, READY, START, STOP, FrameBuffer, control_frame
 from tests.support.programs import dig, nsd, run_program, unbound, wait_for_path
 from tests.support.upstream import HostileUpstream
 

@@ -24,6 +24,11 @@ def dnstap(*, to: HasAddress | str, **keys: object) -> str:
     return stanza("[[dnstap]]", {"socket": socket, "full": True, **keys})
 
 
+def listening(*, at: str, **keys: object) -> str:
+    """A [[dnstap]] stanza whose collectors dial in, full unless told otherwise."""
+    return stanza("[[dnstap]]", {"listen": at, "full": True, **keys})
+
+
 def stanza(header: str, keys: dict[str, object]) -> str:
     lines = (f"{key.rstrip('_')} = {_value(value)}\n" for key, value in keys.items())
     return f"{header}\n{''.join(lines)}"

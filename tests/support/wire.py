@@ -1,5 +1,6 @@
 """Queries as octets and the few looks into octets that scripted servers need, without help from the code under test."""
 
+import ipaddress
 import random
 import struct
 from typing import Any
@@ -12,6 +13,7 @@ import dns.rdatatype
 HEADER_OCTETS = 12
 A, TXT, AAAA, OPT = 1, 16, 28, 41
 FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 1, 2, 3, 4, 5
+ECS, COOKIE, NSID = 8, 10, 3
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 
 
@@ -45,6 +47,12 @@ def opt_record(
 
 def option(code: int, data: bytes = b"") -> bytes:
     return struct.pack("!HH", code, len(data)) + data
+
+
+def ecs(address: str, source: int, scope: int = 0) -> tuple[int, bytes]:
+    """The client-subnet option (RFC 7871), as `query` takes options; bits beyond the source length stay."""
+    packed = ipaddress.ip_address(address).packed
+    return ECS, struct.pack("!HBB", 1 if len(packed) == 4 else 2, source, scope) + packed[: (source + 7) // 8]
 
 
 def name_to_wire(name: str) -> bytes:
@@ -91,6 +99,25 @@ def ede(message: dns.message.Message) -> tuple[int, str] | None:
         if isinstance(one, dns.edns.EDEOption):
             return int(one.code), one.text or ""
     return None
+
+
+def options(wire: bytes) -> list[tuple[int, bytes]]:
+    """Codes and data of the EDNS options in a message that can be parsed, as they are on the wire."""
+    found, at = list[tuple[int, bytes]](), _opt_data(wire)
+    while at and at < len(wire):
+        code, length = struct.unpack_from("!HH", wire, at)
+        found.append((code, wire[at + 4 : at + 4 + length]))
+        at += 4 + length
+    return found
+
+
+def _opt_data(wire: bytes) -> int:
+    """Where the options of an OPT that stands last in the message begin; 0 without one."""
+    message = dns.message.from_wire(wire)
+    if message.edns < 0:
+        return 0
+    bare = wire.rindex(b"\0\0\x29" + struct.pack("!H", message.payload))
+    return bare + 11
 
 
 def txt(message: dns.message.Message) -> list[str]:

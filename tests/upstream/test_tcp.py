@@ -20,6 +20,7 @@ from dnsproxy.shape import shape_of
 from dnsproxy.stream import MessageReader, framed
 from dnsproxy.upstream import tcp as tcp_module
 from dnsproxy.upstream.exchange import Exchange
+from dnsproxy.upstream.taps import Taps
 from dnsproxy.upstream.tcp import CONNECTIONS, IDLE_S, SHARE, SILENT_TIMEOUTS, TcpConnection
 from dnsproxy.upstream.upstream import Upstream
 from dnsproxy.wire import make_opt
@@ -101,7 +102,7 @@ class World:
     def send(self, name: str = "www.example.org", *, octets: bytes = b"", taps: tuple[Tap, ...] = ()) -> Exchange:
         octets = octets or query(name)
         asked = Query(octets, shape_of(octets), Address.of(CLIENT, 1).sockaddr, Endpoint("UDP", LISTENER), 1)
-        exchange = Exchange(asked, self.upstream, 1, ROOT, taps)
+        exchange = Exchange(asked, self.upstream, 1, ROOT, Taps(None, taps) if taps else None)
         self.flights.submit(self.upstream.ask, exchange, True, TIMEOUT_S)
         return exchange
 

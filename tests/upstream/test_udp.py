@@ -16,6 +16,7 @@ from dnsproxy.plugin import Tap
 from dnsproxy.shape import shape_of
 from dnsproxy.upstream import udp as udp_module
 from dnsproxy.upstream.exchange import PROBE, Exchange
+from dnsproxy.upstream.taps import Taps
 from dnsproxy.upstream.udp import SOCKET_AGE_S, SOCKETS, UdpSocket
 from dnsproxy.upstream.upstream import Upstream
 from tests.support.offline import CLIENT, LISTENER, Offline, Script, answering, closed, query, reply, silent, slow
@@ -41,7 +42,7 @@ class World(Offline):
     def send(self, name: str = "www.example.org", *, taps: tuple[Tap, ...] = (), attempt: int = 1) -> Exchange:
         octets = query(name)
         asked = Query(octets, shape_of(octets), Address.of(CLIENT, 1).sockaddr, Endpoint("UDP", LISTENER), 1)
-        exchange = Exchange(asked, self.upstream, attempt, ROOT, taps)
+        exchange = Exchange(asked, self.upstream, attempt, ROOT, Taps(None, taps) if taps else None)
         self.upstream.ask(exchange, False, TIMEOUT_S)
         return exchange
 

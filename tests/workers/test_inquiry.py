@@ -1,10 +1,25 @@
 """Asking all workers at once, when some of them hang or end."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from dnsproxy.workers.handle import State
 from dnsproxy.workers.inquiry import ANSWER_S, Inquiry, Statuses
+from dnsproxy.workers.legacy import Legacy
 from tests.workers.fakes import FakeLoop, FakeWorker, as_handle, as_loop
+
+
+class RememberingLegacy(Legacy):
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[Mapping[str, Any]] = []
+
+    def add(self, status: Mapping[str, Any]) -> None:
+        self.given.append(status)
 
 
 class Asking:
@@ -13,7 +28,8 @@ class Asking:
     def __init__(self, workers: int = 2) -> None:
         self.loop = FakeLoop()
         self.workers = [FakeWorker(number) for number in range(1, workers + 1)]
-        self.inquiry = Inquiry(as_loop(self.loop), [as_handle(worker) for worker in self.workers])
+        self.legacy = RememberingLegacy()
+        self.inquiry = Inquiry(as_loop(self.loop), [as_handle(worker) for worker in self.workers], self.legacy)
         self.heard: list[Statuses] = []
 
     def ask(self) -> None:
@@ -82,6 +98,22 @@ def test_one_that_ends_is_not_waited_for(asking: Asking) -> None:
     second.state = State.NONE
     asking.inquiry.lost(as_handle(second))
     assert asking.heard == [[{"what": 1}]]
+
+
+def test_what_one_that_ends_told_last_is_its_legacy_before_anybody_gets_an_answer_without_it(asking: Asking) -> None:
+    first, second = asking.workers
+    asking.ask()
+    asking.answer(first, 1)
+    asking.answer(second, 2)
+    asking.inquiry.said_last(as_handle(first), {"what": 100})
+    given_when_heard = list[object]()
+    asking.inquiry.ask(lambda statuses: given_when_heard.append((statuses, list(asking.legacy.given))))
+    asking.answer(second, 20)
+    first.state = State.NONE
+    asking.inquiry.lost(as_handle(first))
+    assert given_when_heard == [([{"what": 20}], [{"what": 100}])]
+    asking.inquiry.lost(as_handle(first))
+    assert asking.legacy.given == [{"what": 100}]
 
 
 def test_without_workers_that_are_ready_the_answer_comes_at_once(asking: Asking) -> None:

@@ -1,9 +1,10 @@
-"""Several workers' file taps and the one file that they write, over real sockets."""
+"""Several workers' file taps and the files that they write together, over real sockets."""
 
+import dataclasses
 import errno
-import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,15 +12,16 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import trio_test
 
 from dnsproxy.dnstap.destination import Destination, TlsOptions
-from dnsproxy.dnstap.framestreams import DNSTAP, Reader, Started, Stopped, data_frame
+from dnsproxy.dnstap.framestreams import data_frame
 from dnsproxy.dnstap.output import OutputOptions
 from dnsproxy.dnstap.relayed_output import ANSWER, BATCH, MAX_BATCH, RelayedOutput
-from dnsproxy.workers.relay import Relay, whole_frames
+from dnsproxy.dnstap.rotation import Rotation
+from dnsproxy.workers.relay import Relay
+from tests.dnstap.disk import Disk
+from tests.dnstap.tap_files import names, read
 from tests.dnstap.waiting import until
 
 FRAMES = 2000
@@ -32,15 +34,16 @@ def relay() -> Iterator[Relay]:
     relay.close()
 
 
-def options(path: Path, queue: int = 10_000) -> OutputOptions:
-    return OutputOptions("tap", Destination("file", path=str(path)), TlsOptions(), queue, 1 << 26)
+def options(path: Path, queue: int = 10_000, **rotation: Any) -> OutputOptions:
+    destination = Destination("file", path=str(path))
+    return OutputOptions("tap", destination, TlsOptions(), queue, 1 << 26, rotation=Rotation(**rotation))
 
 
-def connect(relay: Relay, path: Path) -> socket.socket:
+def connect(relay: Relay, path: Path, **rotation: Any) -> socket.socket:
     """As a worker does, without one."""
     ours, theirs = socket.socketpair()
     ours.settimeout(5)
-    relay.serve({"key": str(path), "name": "tap", "path": str(path)}, theirs.detach())
+    relay.serve({"key": str(path), "name": "tap", "path": str(path), "rotation": rotation}, theirs.detach())
     return ours
 
 
@@ -48,7 +51,10 @@ async def reach(relay: Relay, tap: OutputOptions) -> trio.SocketStream:
     """What a worker's link does: hands one end over."""
     ours, theirs = trio.socket.socketpair()
     await trio.lowlevel.checkpoint()
-    relay.serve({"key": repr(tap), "name": tap.name, "path": tap.destination.path}, theirs.detach())
+    rotation = dataclasses.asdict(tap.rotation)
+    relay.serve(
+        {"key": repr(tap), "name": tap.name, "path": tap.destination.path, "rotation": rotation}, theirs.detach()
+    )
     return trio.SocketStream(ours)
 
 
@@ -67,13 +73,6 @@ async def outputs(relay: Relay, tap: OutputOptions, count: int) -> AsyncIterator
 
 def balances(status: dict[str, Any]) -> bool:
     return bool(status["offered"] == status["sent"] + status["queued"] + sum(status["dropped"].values()))
-
-
-def read(path: Path) -> list[bytes]:
-    """The frames of a whole stream."""
-    first, *frames, last = Reader().receive_data(path.read_bytes())
-    assert (first, last) == (Started(DNSTAP, bidirectional=False), Stopped())
-    return [frame for frame in frames if isinstance(frame, bytes)]
 
 
 @trio_test
@@ -96,27 +95,12 @@ async def test_one_file_has_the_frames_of_all_each_in_its_order(tmp_path: Path, 
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-class FullDisk:
-    """Stands before `os.pwrite`: takes so many octets of a file, then none."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.room = float("inf")
-        self._pwrite = os.pwrite
-        monkeypatch.setattr(os, "pwrite", self)
-
-    def __call__(self, descriptor: int, octets: Any, at: int) -> int:
-        end = int(min(self.room, at + len(octets)))
-        if end <= at:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self._pwrite(descriptor, octets[: end - at], at)
-
-
 @trio_test
 async def test_a_full_disk_cuts_no_frame_and_the_workers_count_what_they_cannot_keep(
     tmp_path: Path, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "dns.fstrm"
-    disk = FullDisk(monkeypatch)
+    disk = Disk(monkeypatch)
     async with outputs(relay, options(path, queue=100), 1) as (output,):
         await until(lambda: output.state == "connected")
         disk.room = 1000
@@ -182,19 +166,94 @@ def test_a_batch_that_is_too_long_ends_the_connection(tmp_path: Path, relay: Rel
         assert worker.recv(1) == b""
 
 
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=20), st.integers(0, 900))
-def test_whole_frames_are_those_that_end_before(payloads: list[bytes], octets: int) -> None:
-    frames = [data_frame(payload) for payload in payloads]
-    batch = b"".join(frames)
-    octets = min(octets, len(batch))
-    whole = whole_frames(memoryview(batch), octets)
-    assert whole in [len(b"".join(frames[:count])) for count in range(len(frames) + 1)]
-    assert whole <= octets
-    rest = batch[whole:octets]
-    assert not rest or len(rest) < 4 or len(rest) < 4 + int.from_bytes(rest[:4], "big")
+# rotation
 
 
-@given(st.binary(max_size=100), st.integers(0, 100))
-def test_any_octets_have_a_number_of_whole_frames(batch: bytes, octets: int) -> None:
-    octets = min(octets, len(batch))
-    assert 0 <= whole_frames(memoryview(batch), octets) <= octets
+@trio_test
+async def test_the_files_of_all_rotate_by_size_and_each_frame_is_in_one(tmp_path: Path, relay: Relay) -> None:
+    async with outputs(relay, options(tmp_path / "dns.fstrm", size=20_000, compress="gzip"), 3) as made:
+        for number in range(FRAMES):
+            for which, output in enumerate(made):
+                output.offer(data_frame(bytes((which,)) + number.to_bytes(4, "big") + bytes(40)))
+            if number % 500 == 0:
+                await trio.sleep(0.06)
+    await until(lambda: all(name.endswith(".gz") for name in names(tmp_path)))
+    count = len(names(tmp_path))
+    files = [tmp_path / f"dns.{number}.fstrm.gz" for number in range(1, count)]
+    frames = [frame for file in (tmp_path / "dns.fstrm.gz", *files) for frame in read(file)]
+    assert count > 3 * FRAMES * 49 / 20_000
+    assert len(frames) == 3 * FRAMES
+    for which in range(3):
+        assert [int.from_bytes(frame[1:5], "big") for frame in frames if frame[0] == which] == list(range(FRAMES))
+
+
+class Clock:
+    """Stands a moment before noon until it is moved on, and goes on from there."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_049_600.0 - 0.3
+        self._began = time.monotonic()
+
+    def __call__(self) -> float:
+        return self.now + time.monotonic() - self._began
+
+
+def test_a_file_ends_on_the_hour_though_no_worker_writes(tmp_path: Path) -> None:
+    relay = Relay(Clock())
+    with connect(relay, tmp_path / "dns-%s.fstrm", every_s=3600.0) as worker:
+        assert worker.recv(ANSWER.size) == ANSWER.pack(0, 0)
+        worker.sendall(BATCH.pack(5) + data_frame(b"x"))
+        assert worker.recv(ANSWER.size) == ANSWER.pack(5, 0)
+        assert names(tmp_path) == ["dns-1700049599.fstrm.part"]
+        wait_for(lambda: names(tmp_path) == ["dns-1700049599.fstrm", "dns-1700049600.fstrm.part"])
+        assert read(tmp_path / "dns-1700049599.fstrm") == [b"x"]
+    relay.close()
+    assert names(tmp_path) == ["dns-1700049599.fstrm"]
+
+
+def test_all_files_of_a_moment_are_reopened_and_no_later_ones(tmp_path: Path, relay: Relay) -> None:
+    path, part, later = tmp_path / "dns.fstrm", tmp_path / "part.fstrm", tmp_path / "later.fstrm"
+    with connect(relay, path) as plain, connect(relay, part, size=1 << 20) as rotating:
+        for worker in (plain, rotating):
+            worker.recv(ANSWER.size)
+            worker.sendall(BATCH.pack(5) + data_frame(b"1"))
+            worker.recv(ANSWER.size)
+        path.rename(tmp_path / "moved")
+        reopen = relay.reopener()
+        with connect(relay, later) as late:
+            late.recv(ANSWER.size)
+            reopen()
+            wait_for(lambda: {"dns.fstrm", "part.fstrm"} < set(names(tmp_path)))
+        assert read(tmp_path / "moved") == read(part) == [b"1"]
+        plain.sendall(BATCH.pack(5) + data_frame(b"2"))
+        plain.recv(ANSWER.size)
+    relay.close()
+    assert names(tmp_path) == ["dns.fstrm", "later.fstrm", "moved", "part.fstrm"]
+    assert (read(path), read(later)) == ([b"2"], [])
+
+
+def test_a_file_that_cannot_be_begun_in_time_is_begun_for_the_next_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay, disk = Relay(Clock()), Disk(monkeypatch)
+    with connect(relay, tmp_path / "dns-%s.fstrm", every_s=3600.0) as worker:
+        worker.recv(ANSWER.size)
+        worker.sendall(BATCH.pack(5) + data_frame(b"1"))
+        worker.recv(ANSWER.size)
+        disk.refuses_start = True
+        wait_for(lambda: names(tmp_path) == ["dns-1700049599.fstrm"])
+        worker.sendall(BATCH.pack(5) + data_frame(b"2"))
+        assert worker.recv(ANSWER.size) == ANSWER.pack(0, errno.ENOSPC)
+        disk.refuses_start = False
+        worker.sendall(BATCH.pack(5) + data_frame(b"2"))
+        assert worker.recv(ANSWER.size) == ANSWER.pack(5, 0)
+    relay.close()
+    assert [read(tmp_path / name) for name in names(tmp_path)] == [[b"1"], [b"2"]]
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Of threads, in real time."""
+    deadline = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
