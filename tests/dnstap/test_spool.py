@@ -287,6 +287,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
 
 KILLED = """
 import os, pathlib, sys
+sys.path.append(sys.argv[2])  # behind what is installed
 from tests.dnstap.spools import append, opened
 spool, _ = opened(pathlib.Path(sys.argv[1]))
 append(spool, [b"\\0\\0\\0\\1x"] * 10)
@@ -296,7 +297,7 @@ os.kill(os.getpid(), 9)
 
 def test_a_killed_owner_leaves_no_lock(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = Path(__file__).parents[2]
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, timeout=30)
+    ended = subprocess.run([sys.executable, "-P", "-c", KILLED, str(tmp_path), str(root)], timeout=30)
     assert ended.returncode == -9
     assert opened(tmp_path)[1].frames == 10
     assert caplog.messages == []

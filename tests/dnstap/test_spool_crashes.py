@@ -21,12 +21,17 @@ ROOT = Path(__file__).parents[2]
 FRAMES = 60_000
 CRASHES = 8
 WITHIN_S = 30.0
+RUN = """
+import runpy, sys
+sys.path.append(sys.argv.pop(1))  # behind what is installed
+runpy.run_module("tests.dnstap.spool_process", run_name="__main__", alter_sys=True)
+"""
 
 
 @contextmanager
 def process(mode: str, collector: str, folder: Path, how: str = "counted") -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "tests.dnstap.spool_process", mode, collector, str(folder), how]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    command = [sys.executable, "-P", "-c", RUN, str(ROOT), mode, collector, str(folder), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         try:
             yield running
         finally:
