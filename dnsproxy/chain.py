@@ -38,6 +38,14 @@ class Chain:
         self.listen = config.listen
         self.plugins = [_build(entry) for entry in config.plugins]
         self.handler: Handler = _link(self.plugins)
+        self.watch()
+        deadlines = [plugin.deadline_s for plugin in self.plugins if plugin.deadline_s is not None]
+        self.deadline_s = max(deadlines, default=DEADLINE_S) + DEADLINE_GRACE_S
+        self.observer_errors = 0
+        self.reported: set[object] = set()
+
+    def watch(self) -> None:
+        """Find what observers want to be called by: once more when they are bound, for then they may say better."""
         observers = [plugin for plugin in self.plugins if isinstance(plugin, Observer)]
         self.on_query: list[Callable[[Query], None]] = [
             observer.on_query for observer in observers if type(observer).on_query is not Observer.on_query
@@ -45,10 +53,6 @@ class Chain:
         self.on_response: list[Callable[[Query, Response], None]] = [
             observer.on_response for observer in observers if type(observer).on_response is not Observer.on_response
         ]
-        deadlines = [plugin.deadline_s for plugin in self.plugins if plugin.deadline_s is not None]
-        self.deadline_s = max(deadlines, default=DEADLINE_S) + DEADLINE_GRACE_S
-        self.observer_errors = 0
-        self.reported: set[object] = set()
 
     @property
     def wants_times(self) -> bool:

@@ -52,6 +52,7 @@ class Generation:
                 plugin.bind(chain.plugins, holder)
             except Exception as exc:
                 raise _unable(plugin.name, exc) from exc
+        chain.watch()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the plugins' background work until `retire`; usable once all of it has started."""
