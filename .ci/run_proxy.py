@@ -45,16 +45,22 @@ def _dig(server: Table, port: str) -> str:
 
 
 def _watch(tap: Table) -> str:
-    """The command of dnstap's own tool that shows this tap."""
+    """The command that shows this tap."""
     socket = str(tap.get("socket", ""))
     scheme, _, place = socket.rpartition("://")
     if scheme == "file":
-        return f"dnstap -r {shlex.quote(_file_of_this_run(Path(place)))} -q  # what was recorded so far"
+        return f"{_program()} tap read {shlex.quote(_file_of_this_run(Path(place)))}  # what was recorded so far"
     if scheme == "unix" or socket.startswith("/"):
-        return f"dnstap -u {shlex.quote(place)} -q  # live, from when you start it"
+        return f"{_program()} tap listen -u {shlex.quote(place)}  # live, from when you start it"
     if scheme == "tcp":
-        return f"dnstap -l {shlex.quote(place)} -q  # live, from when you start it"
+        return f"{_program()} tap listen -l {shlex.quote(place)}  # live, from when you start it"
     return ""
+
+
+def _program() -> str:
+    """As one types it in this folder."""
+    path = Path(sys.executable).with_name("dnsproxy")
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
 def _file_of_this_run(path: Path) -> str:

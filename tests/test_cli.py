@@ -109,12 +109,13 @@ def test_replace_port_takes_two_ports(pair: str, capsys: Captured) -> None:
     assert "two ports" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [(), ("listen", "unix:///a"), ("--help",), ("read", "-q", "file")])
-def test_tap_says_that_it_is_not_there_yet(arguments: tuple[str, ...], capsys: Captured) -> None:
-    assert status_of("tap", *arguments) == 2
-    assert (
-        capsys.readouterr().err == "dnsproxy: tap: the receiving side of dnstap is not available yet in this version\n"
-    )
+def test_tap_has_commands_and_options_of_its_own(capsys: Captured) -> None:
+    assert status_of("tap", "--help") == 0
+    assert capsys.readouterr().out.startswith("usage: dnsproxy tap COMMAND")
+    assert status_of("tap", "read", "--config", "x") == 2
+    assert capsys.readouterr().err.startswith("dnsproxy tap read: ")
+    assert status_of("tap") == 2
+    assert capsys.readouterr().err.startswith("dnsproxy tap: ")
 
 
 @pytest.fixture

@@ -39,7 +39,9 @@ class Backlog:
         clock: Callable[[], float],
         wake: Callable[[], None],
         drops_oldest: bool = False,
+        max_frame: int = MAX_FRAME,
     ) -> None:
+        self._max_frame = max_frame
         self._max_frames = max_frames
         self._max_octets = max_octets
         self._clock = clock
@@ -73,7 +75,7 @@ class Backlog:
     def offer(self, frame: bytes) -> None:
         """Take a frame, length included, or drop and count it; never waits, never raises."""
         octets = self._octets + len(frame)
-        if octets > self._octets_alarm or len(self._waiting) >= self._alarm or len(frame) > MAX_FRAME:
+        if octets > self._octets_alarm or len(self._waiting) >= self._alarm or len(frame) > self._max_frame:
             self._offer_with_care(frame)
             return
         self._octets = octets
@@ -104,7 +106,7 @@ class Backlog:
     def _reason_to_drop(self, frame: bytes) -> str:
         if self._end_reason:
             return self._end_reason
-        if len(frame) > MAX_FRAME:
+        if len(frame) > self._max_frame:
             return OVERSIZE
         if self._drops_oldest and len(frame) <= self._max_octets:
             self._make_room(len(frame))

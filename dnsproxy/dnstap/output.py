@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import trio
 
-from dnsproxy.dnstap.backlog import QUEUE_FULL, Backlog
+from dnsproxy.dnstap.backlog import MAX_FRAME, QUEUE_FULL, Backlog
 from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.rotation import Rotation
 from dnsproxy.dnstap.session import reason_of
@@ -48,6 +48,8 @@ class OutputOptions:
     spool: SpoolOptions | None = None
     rotation: Rotation = field(default_factory=Rotation)
     listening: bool = False
+    max_frame: int = MAX_FRAME  # octets, length included
+    redial_max_s: float = RECONNECT_MAX_S
 
 
 class Output:
@@ -65,7 +67,12 @@ class Output:
         self.stalled = False
         self._options = options
         self._backlog = Backlog(
-            options.queue, options.queue_octets, trio.current_time, self._wake, options.overflow == "oldest"
+            options.queue,
+            options.queue_octets,
+            trio.current_time,
+            self._wake,
+            drops_oldest=options.overflow == "oldest",
+            max_frame=options.max_frame,
         )
         self._batch = min(options.batch, max(options.queue // 2, 1))
         self._sessions: set[trio.lowlevel.Task] = set()  # those that have opened and not ended
@@ -150,7 +157,7 @@ class Output:
             if trio.current_time() - began > RECONNECT_MAX_S:
                 backoff = RECONNECT_MIN_S  # it worked for a while, or took its time to fail
             await self._pause(backoff * random.uniform(0.5, 1))  # noqa: S311
-            backoff = min(2 * backoff, RECONNECT_MAX_S)
+            backoff = min(2 * backoff, self._options.redial_max_s)
 
     async def _session(self) -> None:
         """Open, call `_opened`, write until `drain`, close in good order; any exception ends it otherwise."""

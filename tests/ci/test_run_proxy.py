@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -28,15 +29,24 @@ def hints(run_proxy: ModuleType, text: str, port: str = "5300") -> str:
 def test_the_quickstart_is_explained(run_proxy: ModuleType) -> None:
     text = hints(run_proxy, (ROOT / "conf" / "quickstart.toml").read_text())
     assert "dig @127.0.0.1 -p 5300 www.example.test" in text
-    assert re.search(r"dnstap -r /tmp/dnsproxy-quickstart/dns(\.\d+)?\.fstrm -q", text)
-    assert "dnstap -u /tmp/dnsproxy-quickstart/dnstap.sock -q" in text
+    assert re.search(r"dnsproxy tap read /tmp/dnsproxy-quickstart/dns(\.\d+)?\.fstrm ", text)
+    assert "dnsproxy tap listen -u /tmp/dnsproxy-quickstart/dnstap.sock " in text
 
 
 def test_the_file_to_read_is_the_one_that_this_start_will_write(run_proxy: ModuleType, tmp_path: Path) -> None:
     config = f'dnstap = [{{socket = "file://{tmp_path}/dns.fstrm"}}]'
-    assert f"dnstap -r {tmp_path}/dns.fstrm -q" in hints(run_proxy, config)
+    assert f"dnsproxy tap read {tmp_path}/dns.fstrm " in hints(run_proxy, config)
     (tmp_path / "dns.fstrm").touch()
-    assert f"dnstap -r {tmp_path}/dns.1.fstrm -q" in hints(run_proxy, config)
+    assert f"dnsproxy tap read {tmp_path}/dns.1.fstrm " in hints(run_proxy, config)
+
+
+def test_the_program_is_named_as_one_types_it_here(run_proxy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = 'dnstap = [{socket = "/run/a b.sock"}]'
+    monkeypatch.chdir(Path(sys.executable).parent)
+    assert "  dnsproxy tap listen -u '/run/a b.sock' " in hints(run_proxy, config)
+    monkeypatch.chdir("/")
+    program = Path(sys.executable).with_name("dnsproxy").relative_to("/")
+    assert f"  {program} tap listen -u " in hints(run_proxy, config)
 
 
 def test_the_port_asked_for_is_the_one_to_dig(run_proxy: ModuleType) -> None:
@@ -49,7 +59,7 @@ def test_a_port_other_than_the_quickstarts_stays(run_proxy: ModuleType) -> None:
 
 def test_a_tap_over_tcp_is_listened_for(run_proxy: ModuleType) -> None:
     text = hints(run_proxy, 'listen = ["127.0.0.1:53"]\ndnstap = [{socket = "tcp://127.0.0.1:6000"}]')
-    assert "dnstap -l 127.0.0.1:6000 -q" in text
+    assert "dnsproxy tap listen -l 127.0.0.1:6000 " in text
 
 
 @pytest.mark.parametrize("text", ["", "listen = 5", "dnstap = 1", "server = [1]", "[[server]]\nlisten = []"])

@@ -8,7 +8,11 @@ from tests.support.odd_records import QUESTION_TYPES, TYPES, OddRecords
 CLASSES = [1] * 16 + [3, 4, 254, 255, 0, 2, 4096]
 RCODES = [0, 0, 0, 2, 3, *range(16)]
 OPCODES = [0] * 30 + [5] * 6 + [*range(16)]
-QUERY, UPDATE = 0, 5
+UPDATE = 5
+SIG, NSEC3, TKEY, TSIG = 24, 50, 249, 250
+ANY = 255
+ORIGIN = b"\x07example\x03oRg\0"
+HASH = b"\x200123456789abcdefghijklmnopqrstuv"
 PLAIN_TYPES = [type for type in TYPES if type not in {249, 250, 255}]
 COMMON_TYPES = [1, 5, 28, 2, 16, 15, 6, 46]
 
@@ -41,6 +45,35 @@ class OddMessages:
         wire = struct.pack("!HHHHHH", self.random.getrandbits(16), flags, *counts) + wire[12:]
         return self._spoilt(wire) if self.random.random() < 0.2 else wire
 
+    def message_of(self, type: int) -> bytes:
+        """A response with one record of a type where it belongs, its data in a third of the cases changed."""
+        parts = OddRecords(self.random)
+        parts.names[ORIGIN] = 12
+        rclass = ANY if type == TSIG else self.random.choice([1] * 9 + [3, 4])
+        owner = (HASH if type == NSEC3 else b"") + b"\xc0\x0c"
+        data = self._changed(parts.data(type, 12 + len(ORIGIN) + 4 + len(owner) + 10))
+        counts = [1, 0, 0, 0]
+        counts[3 if type in {SIG, TKEY, TSIG} else 1] = 1
+        question = ORIGIN + struct.pack("!HH", 1, 1 if rclass == ANY else rclass)
+        record = owner + struct.pack("!HHIH", type, rclass, 300, len(data)) + data
+        return struct.pack("!HHHHHH", 7, 0x8400, *counts) + question + record
+
+    def message_with(self, code: int) -> bytes:
+        """A response with an EDNS option of a code, its data in a third of the cases changed."""
+        data = self._changed(OddRecords(self.random).option(code)[4:])
+        ttl = self.random.choice([0, 0x8000, 0x4000, 0x1000C001])
+        opt = struct.pack("!BHHIHHH", 0, 41, 1232, ttl, len(data) + 4, code, len(data)) + data
+        return struct.pack("!HHHHHH", 7, 0x8400, 1, 0, 0, 1) + ORIGIN + b"\0\1\0\1" + opt
+
+    def _changed(self, data: bytes) -> bytes:
+        chance = self.random.random()
+        if chance < 0.2 and data:
+            at = self.random.randrange(len(data))
+            return data[:at] + bytes((self.random.getrandbits(8),)) + data[at + 1 :]
+        if chance < 0.28:
+            return data[: self.random.randint(0, len(data))]
+        return data + self.random.randbytes(3) if chance < 0.33 else data
+
     def _question(self, parts: OddRecords, qclass: int, at: int) -> bytes:
         name = parts.name(at)
         if at > 12 and self.random.random() < 0.8:
@@ -55,8 +88,8 @@ class OddMessages:
         if opcode == UPDATE and self.random.random() < 0.5:
             rclass = self.random.choice([254, 255])
         owner = parts.name(at)
-        if type == 50 and self.random.random() < 0.9:
-            owner = b"\x20" + b"0123456789abcdefghijklmnopqrstuv" + owner[-2:]
+        if type == NSEC3 and self.random.random() < 0.9:
+            owner = HASH + owner[-2:]
         data = parts.data(type, at + len(owner) + 10)
         if opcode == UPDATE and rclass >= 254 and self.random.random() < 0.8:
             data = b""
@@ -115,7 +148,7 @@ class OddMessages:
 
     def frame(self, *, tame: bool = False) -> bytes:
         """A dnstap frame with such a message in it; `tame` keeps it to what the real programs live through."""
-        type = self.random.choice(range(1, 15))
+        type = self.random.choice([*range(1, 15)] * 9 + [0, 15, 99])
         body = _number(1, type) + self._socket(tame) + self._times(tame)
         for field in (10, 14):
             if self.random.random() < (0.9 if (field == 10) == (type % 2 == 1) else 0.1):
@@ -160,6 +193,11 @@ class OddMessages:
                 wild = 4_000_000_000 if not tame and self.random.random() < 0.1 else usual
                 body += bytes((nanoseconds << 3 | 5,)) + struct.pack("<I", wild)
         return body
+
+
+def response_frame(wire: bytes) -> bytes:
+    """A frame with this message alone."""
+    return _octets(14, _number(1, 6) + _octets(14, wire)) + _number(15, 1)
 
 
 def _varint(number: int) -> bytes:

@@ -29,8 +29,8 @@ REGEXES = [
 ]
 PATHS = [b"/dns-query{?dns}", b"/q{?dns,x:3}", b"dns", b"/{+dns*}", b"/\xff{dns}", b"/q"]
 
-# A letter for each field: B H I Q numbers, a and z addresses, n a name, s a string, t strings, x octets, X at least one,
-# l and L octets with their number before them, m and b type bitmaps, T a type, w a time of 6 octets
+# A letter for each field: B H I Q numbers, a and z addresses, n a name, s a string, t strings, x octets, X at least
+# one, l and L octets with their number before them, m and b type bitmaps, T a type, w a time of 6 octets
 LAYOUTS = {
     "a": [1],
     "n": [2, 3, 4, 5, 7, 8, 9, 12, 23, 39],
@@ -52,13 +52,12 @@ LAYOUTS = {
     "nb": [30],
     "HHHn": [33],
     "HHBX": [37],
-    "BBBX": [40],
+    "BBBX": [40, 52, 53],
     "BBX": [44],
     "BBBnX": [45],
     "nm": [47],
     "BBHllm": [50],
     "BBHl": [51],
-    "BBBX ": [52, 53],
     "Im": [62],
     "IHm": [62],
     "IBBX": [63],
@@ -144,13 +143,12 @@ class OddRecords:
         return b"".join(blocks)
 
     def address6(self) -> bytes:
-        kind = self.random.randrange(6)
+        """With runs of zeros in all places, v4-mapped, or none of these."""
         octets = self.random.randbytes(16)
         zeros = bytes(self.random.randint(4, 14))
         middle = octets[: self.random.randint(0, 4)] + zeros + octets
-        return [octets, middle[:16], zeros + octets, b"\0" * 10 + b"\xff\xff" + octets[:4], bytes(15) + b"\1", middle][
-            kind
-        ][:16]
+        mapped = b"\0" * 10 + b"\xff\xff" + octets[:4]
+        return self.random.choice([octets, middle, middle, zeros + octets, mapped, bytes(15) + b"\1"])[:16]
 
     def data(self, type: int, at: int) -> bytes:
         """Of a type; `at` is where in the message it begins."""
@@ -183,12 +181,12 @@ class OddRecords:
         if letter in "lL":
             octets = self.octets(0, 30)[:255]
             return len(octets).to_bytes(1 if letter == "l" else 2, "big") + octets
-        size = {"B": 1, "H": 2, "I": 4, "Q": 8, " ": 0}[letter]
+        size = {"B": 1, "H": 2, "I": 4, "Q": 8}[letter]
         return self.number(size)
 
     def number(self, size: int) -> bytes:
         if self.random.random() < 0.5:
-            return self.random.randrange(20).to_bytes(size, "big") if size else b""
+            return self.random.randrange(20).to_bytes(size, "big")
         return self.random.randbytes(size)
 
     def _special(self, type: int, at: int) -> bytes | None:

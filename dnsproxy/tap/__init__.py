@@ -1,0 +1,1 @@
+"""The receiving side of dnstap: `dnsproxy tap`, its commands, and what they share."""

@@ -1,0 +1,1 @@
+"""The commands of `dnsproxy tap`, a module for each; each is imported when it is called."""

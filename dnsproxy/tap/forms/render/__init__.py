@@ -1,0 +1,1 @@
+"""DNS messages as text, the way the libraries behind the existing tools write them: miekg/dns and BIND."""

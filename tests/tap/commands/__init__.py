@@ -1,0 +1,1 @@
+"""Each command, from its options to its exit status."""

@@ -1,0 +1,1 @@
+"""The renderers behind the forms."""
