@@ -25,7 +25,7 @@ _questions: dict[bytes, tuple[bytes, int, int]] = {}
 
 
 class TapFrame(Fields):
-    """A dnstap frame of type MESSAGE; Undecodable when the octets are none. The DNS message is read once, when asked."""
+    """A dnstap frame of type MESSAGE; Undecodable when the octets are none. Its DNS message is read when asked for."""
 
     _is_read: bool = False
     _qname: bytes | None = None

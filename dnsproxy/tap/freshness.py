@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
+import contextlib
 import os
 from collections import deque
 from pathlib import Path
 from typing import Final
 
-from dnsproxy.dnstap.rotation_names import NameTemplate
+from dnsproxy.tap.file_names import FileNames
 from dnsproxy.tap.frame import TapFrame, Undecodable
 from dnsproxy.tap.octets import NotWhole, Octets
 from dnsproxy.tap.runs import Run, RunCutter
@@ -18,15 +18,11 @@ CHUNK: Final = 1 << 20  # octets searched at once
 
 
 def files_of(name: str) -> list[Path]:
-    """Those that a file's name, a template or a glob stands for, numbered and incomplete ones too; the latest first."""
-    found = {Path(name)} if Path(name).is_file() else set()
-    found |= {Path(each) for each in glob.glob(name) + glob.glob(f"{name}.part") if Path(each).is_file()}
-    try:
-        found |= {file.path for file in NameTemplate(str(Path(name).absolute())).files() if file.state != ".tmp"}
-    except ValueError:  # a percent sign that is no template's
-        pass
-    ages = {path.absolute(): _changed_ns(path) for path in found}
-    return sorted(ages, key=lambda path: -ages[path])
+    """Those that FILE of `follow` stands for, and the file itself though it be a link; that written last is first."""
+    found = FileNames(name).present()
+    with contextlib.suppress(OSError):
+        found.setdefault(Path(name).absolute(), Path(name).stat())
+    return sorted(found, key=lambda path: (found[path].st_mtime_ns, path), reverse=True)
 
 
 def newest_ns(name: str) -> int | None:
@@ -90,10 +86,3 @@ def _frame(payload: bytes) -> TapFrame | None:
         return TapFrame(payload)
     except Undecodable:
         return None
-
-
-def _changed_ns(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0

@@ -38,7 +38,7 @@ class GrowingFile:
 
     def __init__(self, path: Path, name: str, max_frame: int = MAX_FRAME) -> None:
         self.path = path
-        self.is_gone = False  # for its holder: it has no name any more under which it is looked for
+        self.missed = 0  # for its holder: how often it was looked for in vain
         self._name = name
         self._max_frame = max_frame
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -51,6 +51,7 @@ class GrowingFile:
 
     def _begin(self) -> None:
         self.damages = Damages(self._name)
+        self._is_summed_up = False
         self._stream = GrowingStream(self.damages, self._max_frame)
         self._mark = self._stop_mark = Mark(0, b"")
 
@@ -71,13 +72,19 @@ class GrowingFile:
 
     @property
     def changed_ns(self) -> int:
-        """When it was written last; not of one that is parked."""
+        """When it was written last."""
+        self.unpark()
         return os.fstat(self._descriptor).st_mtime_ns
 
     @property
     def is_parked(self) -> bool:
         """Whether it has no descriptor now."""
         return self._descriptor < 0
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether it was never read."""
+        return self._facts == (-1, -1)
 
     @property
     def is_deleted(self) -> bool:
@@ -101,6 +108,8 @@ class GrowingFile:
         self._settle()
         yield from self._read()
         self._stream.go_back()
+        if self._stream.is_over:
+            self._sum_up()
         self._mark = self._mark_at(self._stream.received if self._stream.is_over else self._stream.offset)
         if self._stream.stop_offset is not None:
             self._stop_mark = self._mark_at(self._stream.stop_offset)
@@ -118,6 +127,7 @@ class GrowingFile:
 
     def skip(self) -> bool:
         """Pass over what is there, if it ends with STOP; whether that could be done."""
+        self.unpark()
         self._facts = facts_of(os.fstat(self._descriptor))
         size = self._facts[0]
         if self._is_packed:
@@ -148,7 +158,7 @@ class GrowingFile:
         if not self._is_closed:
             self._is_closed = True
             self.park()
-            self.damages.end()
+            self._sum_up()
 
     def unpark(self) -> None:
         """Have a descriptor again; FileNotFoundError when the name is another file's by now."""
@@ -166,7 +176,7 @@ class GrowingFile:
         if self._stop_mark.offset and self._is_there(self._stop_mark):
             self._stream.undo_stop()
             return
-        self.damages.end()
+        self._sum_up()
         self._before.update(frames=self.damages.frames, damaged=self.damages.total)
         self._begin()
 
@@ -179,8 +189,9 @@ class GrowingFile:
 
     def _unpacked(self) -> Iterator[Run]:
         """Once: a compressed file does not grow."""
-        if self._facts != (-1, -1):
+        if not self.is_unread:
             return
+        self.unpark()
         octets = Octets(str(self.path))
         self._facts = facts_of(os.fstat(self._descriptor))
         try:
@@ -194,6 +205,12 @@ class GrowingFile:
         finally:
             octets.close()
         self._stream.end()
+
+    def _sum_up(self) -> None:
+        """The stream is over."""
+        if not self._is_summed_up:
+            self._is_summed_up = True
+            self.damages.end()
 
     def _mark_at(self, offset: int) -> Mark:
         begin = max(offset - MARK_OCTETS, 0)

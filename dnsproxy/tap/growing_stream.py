@@ -38,7 +38,8 @@ class GrowingStream:
     def receive_data(self, data: bytes) -> list[Run]:
         """The frames that became whole."""
         self.received += len(data)
-        if self.offset == 0 and not data.startswith(ESCAPE[: len(data)]):
+        is_first = self.offset == 0 and not self._cutter.is_inside_frame
+        if is_first and not data.startswith(ESCAPE[: len(data)]):
             self._end_with(START, 0, "no START at the beginning")
         return [] if self.is_over else self._cut(data)
 

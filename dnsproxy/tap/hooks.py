@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ class Hooks:
         self._files: deque[tuple[Path, int]] = deque()  # with their frames; the first is being seen to
         self._changing = threading.Condition()
         self._is_working = False
+        self.on_done: Callable[[], object] = _nothing  # called whenever a file is needed no more
 
     def take(self, path: Path, file: StreamFile) -> None:
         """As `rotation_archive.Hook`."""
@@ -55,6 +57,7 @@ class Hooks:
             self._run(*waiting)
             with self._changing:
                 self._files.popleft()
+            self.on_done()
 
     def _next(self) -> tuple[Path, int] | None:
         with self._changing:
@@ -84,3 +87,7 @@ class Hooks:
 
     def __repr__(self) -> str:
         return f"<Hooks {self._command}, {len(self._files)} files>"
+
+
+def _nothing() -> None:
+    pass

@@ -11,7 +11,9 @@ from typing import Final
 from dnsproxy.tap.errors import MissingModule
 
 STANDARD_INPUT: Final = "-"
-CHUNK: Final = 256 * 1024  # octets read at once: more than a thousand frames
+CHUNK: Final = (
+    32 * 1024
+)  # octets read at once; the frames of 256 KiB fill the second-level cache: 3.6 µs each against 2.7
 ZSTD_CHUNK: Final = 1024  # of which hostile ones become 32 MiB
 ZSTD_WINDOW: Final = 1 << 27  # octets of memory that a file may ask for; the zstd program grants as much
 GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 ROW_GROUP: Final = 20_000  # rows, about 20 MiB of memory; what a reader has to take at once
 BATCH: Final = 1000  # rows read at once
-TIMES: Final = ("time", "query_time", "response_time")
+LAST_NS: Final = 2**63 - 1
+TIMES: Final[dict[str, Callable[[TapFrame], int | None]]] = {
+    "time": lambda frame: frame.time_ns,
+    "query_time": lambda frame: frame.query_time_ns,
+    "response_time": lambda frame: frame.response_time_ns,
+}
 MAGIC: Final = b"PAR1"
 WHAT: Final = "Parquet"
 
@@ -32,16 +37,11 @@ class ParquetEncoder:
 
     def __init__(self) -> None:
         require(WHAT, "pyarrow")
-        import pyarrow as pa
         from pyarrow import parquet
 
         self._tables = Tables(frames=True)
-        schema = self._tables.schema
-        for name in TIMES:
-            number = schema.get_field_index(name)
-            schema = schema.set(number, pa.field(name, pa.timestamp("ns", "UTC")))
-        self._tables.schema = schema
         self._sink = _Sink()
+        schema = _with_times(self._tables.schema.empty_table(), []).schema
         self._writer = parquet.ParquetWriter(self._sink, schema, compression="zstd")
         self._waiting: list[pa.Table] = []
         self._rows = 0
@@ -54,7 +54,7 @@ class ParquetEncoder:
         """Row groups that are complete."""
         frames = list(frames)
         if frames:
-            self._waiting.append(self._tables.of(frames))
+            self._waiting.append(_with_times(self._tables.of(frames), frames))
             self._rows += len(frames)
         if self._rows >= ROW_GROUP:
             self._write()
@@ -72,6 +72,17 @@ class ParquetEncoder:
         if self._waiting:
             self._writer.write_table(pa.concat_tables(self._waiting).combine_chunks())
         self._waiting, self._rows = [], 0
+
+
+def _with_times(table: pa.Table, frames: list[TapFrame]) -> pa.Table:
+    """Times instead of their texts; null for those that 64 bits of nanoseconds do not hold, after 2262."""
+    import pyarrow as pa
+
+    for name, read in TIMES.items():
+        numbers = [None if (time_ns := read(frame)) is None or time_ns > LAST_NS else time_ns for frame in frames]
+        times = pa.array(numbers, pa.int64()).cast(pa.timestamp("ns", "UTC"))
+        table = table.set_column(table.schema.get_field_index(name), name, times)
+    return table
 
 
 class _Sink:

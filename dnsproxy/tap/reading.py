@@ -13,8 +13,8 @@ from dnsproxy.tap.descriptors import allow_descriptors
 from dnsproxy.tap.files import TapFile
 from dnsproxy.tap.frame import TapFrame
 
-BATCH: Final = 1024  # frames of merged files that are handed on at once
-FEW_DESCRIPTORS: Final = 16  # that are open beside the files
+BATCH: Final = 256  # frames of merged files that are handed on at once
+OTHER_DESCRIPTORS: Final = 256  # that may be open beside the files
 
 Timed = tuple[int, int, TapFrame]
 
@@ -46,7 +46,7 @@ class Reading:
             for file in self.files:
                 yield from self._batches(file)
         else:
-            allow_descriptors(len(self.files) + FEW_DESCRIPTORS)
+            allow_descriptors(len(self.files) + OTHER_DESCRIPTORS)
             merged = heapq.merge(*[self._timed(number, file) for number, file in enumerate(self.files)])
             while batch := [frame for _, _, frame in islice(merged, BATCH)]:
                 yield batch

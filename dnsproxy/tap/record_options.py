@@ -81,6 +81,8 @@ class Recordings:
         await self.ended.wait()
         if self.hooks is not None:
             await trio.to_thread.run_sync(self.hooks.wait, abandon_on_cancel=True)
+        if self.files is not None:
+            await trio.to_thread.run_sync(self.files.wait, abandon_on_cancel=True)
 
     async def _tidy(self, files: Recording) -> None:
         while True:

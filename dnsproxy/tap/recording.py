@@ -9,20 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dnsproxy.dnstap.rotation import Rotation
-from dnsproxy.dnstap.rotation_archive import Hook
 from dnsproxy.dnstap.rotation_names import TapFile
 from dnsproxy.dnstap.rotation_publish import is_published
 from dnsproxy.dnstap.rotation_series import FileSeries
 from dnsproxy.dnstap.stream_file import FOLDER_MODE, PART, StreamFile, is_locked
 from dnsproxy.tap.damage import tell
 from dnsproxy.tap.errors import Failure
+from dnsproxy.tap.hooks import Hooks
 
 
 class Recording(FileSeries):
     """As FileSeries; it begins with `open`, and rather waits for the archive than gives anything up."""
 
-    def __init__(self, path: str, rotation: Rotation, hook: Hook | None = None) -> None:
-        super().__init__("record", path, rotation, hook)
+    def __init__(self, path: str, rotation: Rotation, hooks: Hooks | None = None) -> None:
+        super().__init__("record", path, rotation, hooks)
+        if hooks is not None and rotation.keeps_few:
+            hooks.on_done = self._archive.tidy
 
     def open(self, now: float) -> None:
         """Begin, or go on in what was left; Failure when another process records the same files."""

@@ -54,8 +54,8 @@ def _head(window: Window, tally: Tally, title: str, now: float) -> RenderableTyp
     ):
         numbers.append(value, style).append(f" {meaning}   ")
     grid = Table.grid(expand=True)
-    grid.add_column()
-    grid.add_column(justify="right")
+    grid.add_column(no_wrap=True, overflow="ellipsis")
+    grid.add_column(no_wrap=True, justify="right")
     clock = time.strftime("%H:%M:%S", time.localtime(now))
     grid.add_row(Text(clean(title), BOLD), Text(clock, DIM))
     grid.add_row(numbers, Text(sparkline(window.amounts()), "cyan"))

@@ -17,6 +17,7 @@ TYPES = st.integers(1, 14)
 UINT32 = st.integers(0, 2**32 - 1)
 UINT64 = st.integers(0, 2**64 - 1)
 ADDRESS = st.one_of(st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16), st.binary(max_size=20))
+OCTETS = st.builds(lambda octets, times: octets * times, st.binary(max_size=10), st.sampled_from([1, 1, 15, 40]))
 OUTER = ("identity", "version", "extra")
 MESSAGE_FIELDS = {
     "socket_family": st.integers(1, 2),
@@ -27,11 +28,11 @@ MESSAGE_FIELDS = {
     "response_port": UINT32,
     "query_time_sec": UINT64,
     "query_time_nsec": UINT32,
-    "query_message": st.binary(max_size=300),
+    "query_message": OCTETS,
     "query_zone": st.binary(max_size=20),
     "response_time_sec": UINT64,
     "response_time_nsec": UINT32,
-    "response_message": st.binary(max_size=300),
+    "response_message": OCTETS,
     "http_protocol": st.integers(1, 3),
 }
 POLICY_FIELDS = {
@@ -41,7 +42,6 @@ POLICY_FIELDS = {
     "match": st.integers(1, 5),
     "value": st.binary(max_size=5),
 }
-OCTETS = st.binary(max_size=200)
 
 
 @st.composite

@@ -19,7 +19,7 @@ RECORDS = (
     "target.example.net. 60 IN MX 10 mail.example.net.",
     'target.example.net. 60 IN TXT "a text" "with \\"quotes\\""',
     "target.example.net. 60 IN HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1",
-    "target.example.net. 60 IN CAA 0 issue \"ca.example.net\"",
+    'target.example.net. 60 IN CAA 0 issue "ca.example.net"',
     "target.example.net. 60 IN TYPE65534 \\# 3 010203",
 )
 

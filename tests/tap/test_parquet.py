@@ -52,6 +52,14 @@ def test_values_are_those_of_json_but_times_are_times() -> None:
     assert plain.to_pylist()[0] == {key: expected[key] for key in plain.column_names}
 
 
+def test_a_time_that_is_too_far_away_is_null_and_comes_back_with_the_frame(tmp_path: Path) -> None:
+    frame = TapFrame(payload("CLIENT_QUERY", query_time=(2**40, 1)))
+    octets = encoded([frame])
+    assert table(octets)["time"].to_pylist() == [None]
+    (tmp_path / "dns.parquet").write_bytes(octets)
+    assert read(tmp_path / "dns.parquet") == ([frame.payload], [])
+
+
 @pytest.mark.parametrize("name", ["dns.parquet", "dns.parquet.gz"])
 def test_frames_come_back_octet_for_octet(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

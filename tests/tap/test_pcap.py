@@ -122,7 +122,10 @@ def test_lengths_and_checksums_are_right_for_any_octets(message: bytes, port: in
 
 
 def test_a_checksum_that_comes_out_as_0_is_written_as_all_ones() -> None:
-    sums = {record_of(TapFrame(payload("CLIENT_QUERY", struct.pack("!H", word))))[16 + 26 : 16 + 28] for word in range(65536)}
+    sums = {
+        record_of(TapFrame(payload("CLIENT_QUERY", struct.pack("!H", word))))[16 + 26 : 16 + 28]
+        for word in range(65536)
+    }
     assert b"\0\0" not in sums
     assert b"\xff\xff" in sums
 

@@ -24,7 +24,16 @@ def test_it_is_found_in_json_and_anywhere_in_text(extra: bytes) -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    [None, b"", b"-", b"0123456789abcde", b"0123456789abcdef0", b"x0123456789abcdefx", b"0123456789abcdeg", b"\xff\xfe"],
+    [
+        None,
+        b"",
+        b"-",
+        b"0123456789abcde",
+        b"0123456789abcdef0",
+        b"x0123456789abcdefx",
+        b"0123456789abcdeg",
+        b"\xff\xfe",
+    ],
 )
 def test_anything_else_is_none(extra: bytes | None) -> None:
     assert query_id(extra) is None

@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from dnsproxy.tap import common
@@ -128,7 +129,7 @@ def _top_files(options: argparse.Namespace, choose: Choice, console: Console) ->
     inputs = Inputs(options.files, None, options.max_frame, options.concat)
     window, shown_s = Whole(), time.monotonic()
     try:
-        with Pictures(console, window, " ".join(options.files)) as pictures:
+        with Pictures(console, window, " ".join(Path(file).name for file in options.files)) as pictures:
             for batch in inputs.batches():
                 window.add(choose(batch))
                 window.damaged = sum(file.damages.total for file in inputs.files)
