@@ -27,9 +27,15 @@ class Outgoing:
         self._doing = "cannot connect"
         try:
             self._socket = _connected(destination, trust)
-            self._shake_hands()
-        except (OSError, ProtocolError) as exc:
+        except OSError as exc:
             raise self._failure(exc) from exc
+        try:
+            self._shake_hands()
+        except BaseException as exc:
+            self._socket.close()
+            if isinstance(exc, OSError | ProtocolError):
+                raise self._failure(exc) from exc
+            raise
 
     def __enter__(self) -> Self:
         return self

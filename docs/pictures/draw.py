@@ -109,18 +109,18 @@ def _answer(query: Fields, type: MessageType, time_ns: int, rcode: int) -> Field
     return response
 
 
-def main() -> None:
-    """Write the pictures beside this file."""
+def main(folder: Path = HERE) -> None:
+    """Write the pictures there."""
     os.environ["TZ"] = "UTC"
     time.tzset()
     tally = Tally()
     end_ns = (START_S + HALF_AN_HOUR_S) * 1000 * MS
     tally.add(frame for frame in traffic() if (frame.time_ns or 0) < end_ns)
-    (HERE / "tap-stats.svg").write_text(svg(Summary(tally, 8), "dns.fstrm"))
-    _draw_top()
+    (folder / "tap-stats.svg").write_text(svg(Summary(tally, 8), "dns.fstrm"))
+    _draw_top(folder)
 
 
-def _draw_top() -> None:
+def _draw_top(folder: Path) -> None:
     """A minute of the same traffic, as it would come."""
     frames = sorted(traffic(), key=lambda frame: frame.time_ns or 0)
     window = Recent(0.0)
@@ -131,7 +131,7 @@ def _draw_top() -> None:
     console = Console(record=True, width=104, file=io.StringIO(), highlight=False)
     console.print(screen(window, "unix:/run/dnstap.sock", START_S + TROUBLE_S.start + 30))
     picture = console.export_svg(title="dnsproxy tap top", unique_id="top")
-    (HERE / "tap-top.svg").write_text(_with_fonts_at_hand(picture))
+    (folder / "tap-top.svg").write_text(_with_fonts_at_hand(picture))
 
 
 def _with_fonts_at_hand(picture: str) -> str:

@@ -27,6 +27,8 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 # names
 
+PUBLISHED_S = 20.0  # by a thread of low priority: at most, on a busy machine
+
 
 def test_without_rotation_a_file_has_its_name_from_the_beginning(tmp_path: Path) -> None:
     series = series_of(tmp_path, "dns-%H%M.fstrm")
@@ -173,6 +175,7 @@ def test_a_file_that_rotates_is_published_when_another_is_asked_for(tmp_path: Pa
     series.write(frames(b"1"), NOON)
     series.ask()
     series.write(b"", NOON)
+    assert series.wait(PUBLISHED_S)
     assert names(tmp_path) == ["dns.1.fstrm.part", "dns.fstrm"]
     end(series)
     assert names(tmp_path) == ["dns.fstrm"]
@@ -224,6 +227,7 @@ def test_a_file_that_cannot_be_begun_is_begun_by_the_next_write(tmp_path: Path, 
     with pytest.raises(OSError, match="No space left"):
         series.write(frames(b"2"), NOON + HOUR)
     assert (series.is_open, series.written) == (False, len(frames(b"1")))
+    assert series.wait(PUBLISHED_S)
     assert names(tmp_path) == ["dns-12.fstrm"]
     disk.refuses_start = False
     series.write(frames(b"2"), NOON + HOUR)

@@ -18,6 +18,8 @@ from typing import IO, Self
 from dnsproxy.dnstap.framestreams import DNSTAP, ControlType, control_frame, data_frame
 from tests.tap.frames import START, STOP, environment_with
 
+Arguments = Sequence[str | Path]
+
 WITHIN_S = 20.0
 EVERY_S = 0.01
 READY = control_frame(ControlType.READY, DNSTAP)

@@ -1,6 +1,7 @@
 """What docs/tap.md shows of reports and conversions is what comes; the migration page names every option there is."""
 
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -54,6 +55,13 @@ def test_the_migration_page_names_every_option_of_the_program(program: str) -> N
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
     named = {word for row in rows for word in re.findall(r"(?<![\w-])--?\w+", row)}
     assert set(options) - named - {"-h"} == set()
+
+
+def test_the_pictures_are_what_the_script_beside_them_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    runpy.run_path(str(PICTURES / "draw.py"))["main"](tmp_path)
+    assert (tmp_path / "tap-stats.svg").read_text() == (PICTURES / "tap-stats.svg").read_text()
+    assert "dnsproxy" in (tmp_path / "tap-top.svg").read_text()  # rich draws it, each version a little otherwise
 
 
 @pytest.mark.parametrize("name", ["tap-stats.svg", "tap-top.svg"])

@@ -29,17 +29,20 @@ def collector(path: Path, *talk: tuple[int, bytes]) -> Iterator[Destination]:
         over = threading.Event()
         thread = threading.Thread(target=_talk, args=[listening, talk, over])
         thread.start()
-        yield Destination("unix", path=str(path))
-        over.set()
-        thread.join()
+        try:
+            yield Destination("unix", path=str(path))
+        finally:
+            over.set()
+            thread.join()
 
 
 def _talk(listening: socket.socket, talk: tuple[tuple[int, bytes], ...], over: threading.Event) -> None:
     client, _ = listening.accept()
     with client:
         for octets, answer in talk:
-            while octets and (data := client.recv(octets)):
-                octets -= len(data)
+            heard = 0
+            while heard < octets and (data := client.recv(octets - heard)):
+                heard += len(data)
             client.sendall(answer)
             if not answer:
                 return

@@ -2,6 +2,7 @@
 
 import struct
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ V6_CLIENT, V6_SERVER = "2001:db8::7", "2001:db8::53"
 def sums_up(octets: bytes) -> bool:
     """Whether 16-bit words with their checksum add up to all ones, carries added in."""
     words = struct.unpack(f"!{(len(octets) + 1) // 2}H", octets + b"\0" * (len(octets) % 2))
-    total = sum(words)
+    total: int = sum(words)
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total == 0xFFFF
@@ -53,7 +54,7 @@ def parsed(record: bytes) -> tuple[float, str, int, str, int, bytes]:
     )
 
 
-def packet_of(type: str, message: bytes = QUERY, **fields: object) -> tuple[float, str, int, str, int, bytes]:
+def packet_of(type: str, message: bytes = QUERY, **fields: Any) -> tuple[float, str, int, str, int, bytes]:
     return parsed(record_of(TapFrame(payload(type, message, **fields))))
 
 
@@ -116,7 +117,7 @@ def test_without_its_message_a_frame_is_no_packet() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 65535), st.integers(0, 65535), st.booleans())
 def test_lengths_and_checksums_are_right_for_any_octets(message: bytes, port: int, other: int, is_ipv6: bool) -> None:
-    addresses = {"query_address": V6_CLIENT, "response_address": V6_SERVER} if is_ipv6 else {}
+    addresses: dict[str, Any] = {"query_address": V6_CLIENT, "response_address": V6_SERVER} if is_ipv6 else {}
     found = packet_of("CLIENT_QUERY", message, query_port=port, response_port=other, **addresses)
     assert (found[2], found[4], found[5]) == (port, other, message)
 
@@ -132,7 +133,7 @@ def test_a_checksum_that_comes_out_as_0_is_written_as_all_ones() -> None:
 
 @pytest.mark.parametrize(("client", "longest"), [(CLIENT, 65507), (V6_CLIENT, 65527)])
 def test_a_message_that_no_datagram_can_hold_is_too_long(client: str, longest: int) -> None:
-    fields = {"query_address": client, "response_address": client}
+    fields: dict[str, Any] = {"query_address": client, "response_address": client}
     assert len(packet_of("CLIENT_QUERY", bytes(longest), **fields)[5]) == longest
     with pytest.raises(TooLong):
         packet_of("CLIENT_QUERY", bytes(longest + 1), **fields)

@@ -26,7 +26,7 @@ def test_put_leaves_nothing_behind(capfd: pytest.CaptureFixture[str]) -> None:
 def test_an_output_that_nobody_reads_is_an_error_where_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    with open(theirs, "w") as broken:
+    with os.fdopen(theirs, "w") as broken:
         monkeypatch.setattr(sys, "stdout", broken)
         with pytest.raises(BrokenPipeError):
             put(["text"])

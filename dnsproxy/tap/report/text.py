@@ -31,7 +31,7 @@ def lines(summary: Summary) -> Iterator[str]:
     yield from _beside([("name", summary.names), ("client", summary.clients), ("upstream", summary.upstreams)])
     if not summary.is_exact:
         yield ""
-        yield "Of names, clients and upstreams so many are different that rare ones were forgotten: counts are at least."
+        yield "So many names, clients or upstreams are different that rare ones were forgotten: counts are at least."
 
 
 def _beside(lists: Sequence[List]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.dnstap.tap_files import names, read, read_part
 from tests.tap.frames import START, STOP, environment_with, payload, payloads_in, stream, tap
-from tests.tap.running import Running, Sender, send, wait_until
+from tests.tap.running import Arguments, Running, Sender, send, wait_until
 
 QUERY, RESPONSE = payload(), payload("CLIENT_RESPONSE")
 NOTE = 'import os, sys; open(sys.argv[1], "a").write(os.environ["TAP_FRAMES"] + " " + sys.argv[2] + "\\n")'
@@ -56,7 +56,7 @@ def test_what_arrived_is_in_the_file_within_a_second_or_as_told(path: Path, fold
 
 
 def test_filters_and_masks_choose_what_is_recorded(path: Path, folder: Path) -> None:
-    options = ["--types", "CQ", "--strip", "extra"]
+    options: Arguments = ["--types", "CQ", "--strip", "extra"]
     with Running("record", "-u", path, "-w", folder / "dns.fstrm", *options) as recording:
         send(path, [payload(extra=b"x"), RESPONSE, b"undecodable", QUERY])
         assert recording.end() == 0
@@ -79,7 +79,7 @@ def test_files_end_by_the_clock_with_and_without_traffic(path: Path, folder: Pat
     with Running("record", "-u", path, "-w", template, "--rotate", "1s", "--utc") as recording, Sender(path) as sender:
         for number in range(2):
             sender.send(*numbered(number))
-            wait_until(lambda number=number: len(list(folder.glob("*/dns-*.fstrm"))) > number)
+            wait_until(lambda: len(list(folder.glob("*/dns-*.fstrm"))) > number)
         assert recording.end() == 0
     found = sorted(folder.glob("*/*"))
     assert all(re.fullmatch(r"\d{8}/dns-\d{6}\.fstrm", str(each.relative_to(folder))) for each in found)
@@ -89,7 +89,7 @@ def test_files_end_by_the_clock_with_and_without_traffic(path: Path, folder: Pat
 def test_complete_files_are_small_few_compressed_and_handed_to_a_command(path: Path, folder: Path) -> None:
     notes = folder.parent / "notes"
     command = f"{sys.executable} -c '{NOTE}' {notes}"
-    options = ["--rotate", "1h,1KiB", "--keep", "3", "--compress", "gzip", "--exec", command]
+    options: Arguments = ["--rotate", "1h,1KiB", "--keep", "3", "--compress", "gzip", "--exec", command]
     with Running("record", "-u", path, "-w", "rec/dns.fstrm", *options, cwd=folder.parent) as recording:
         send(path, numbered(*range(40)))
         assert recording.end() == 0
@@ -108,7 +108,7 @@ def test_complete_files_are_small_few_compressed_and_handed_to_a_command(path: P
 
 
 def test_signals_rotate_flush_and_count(path: Path, folder: Path) -> None:
-    options = ["-w", folder / "dns.fstrm", "--flush", "1h"]
+    options: Arguments = ["-w", folder / "dns.fstrm", "--flush", "1h"]
     with Running("record", "-u", path, *options) as recording, Sender(path) as sender:
         sender.send(*numbered(1))
         recording.wait_until(lambda: counted(recording) == 1, "the first frame")
@@ -159,7 +159,7 @@ def test_of_two_recorders_at_the_same_time_one_fails(folder: Path, tmp_path: Pat
 
 
 def test_after_kill_minus_nine_every_frame_is_there_and_none_twice(path: Path, folder: Path) -> None:
-    options = ["-u", path, "-w", folder / "dns.fstrm", "--flush", "20ms"]
+    options: Arguments = ["-u", path, "-w", folder / "dns.fstrm", "--flush", "20ms"]
     confirmed = 0
     for _ in range(3):
         with Running("record", *options) as recording:
@@ -182,7 +182,18 @@ def test_after_kill_minus_nine_every_frame_is_there_and_none_twice(path: Path, f
 
 
 def test_killed_in_the_middle_of_writing_it_leaves_what_can_be_repaired(path: Path, folder: Path) -> None:
-    options = ["-u", path, "-w", folder / "dns.fstrm", "--flush", "0s", "--rotate", "64KiB", "--compress", "gzip"]
+    options: Arguments = [
+        "-u",
+        path,
+        "-w",
+        folder / "dns.fstrm",
+        "--flush",
+        "0s",
+        "--rotate",
+        "64KiB",
+        "--compress",
+        "gzip",
+    ]
     with Running("record", *options) as recording, Sender(path) as sender:
         number = 0
         while len(names(folder)) < 5:
@@ -239,7 +250,7 @@ def test_standard_output_is_a_stream_and_its_readers_end_is_ours(path: Path) -> 
 def test_the_end_waits_for_the_command_unless_told_twice(path: Path, folder: Path) -> None:
     gate = folder.parent / "gate"
     command = f"sh -c 'until [ -e {gate} ]; do sleep 0.02; done; touch {folder.parent}/done'"
-    options = ["-u", path, "-w", folder / "dns.fstrm", "--exec", command]
+    options: Arguments = ["-u", path, "-w", folder / "dns.fstrm", "--exec", command]
     with Running("record", *options) as recording:
         send(path, [QUERY])
         recording.send(signal.SIGTERM)

@@ -14,7 +14,7 @@ import trustme
 from tests.dnstap.tap_files import read
 from tests.support.collector import Collector, tcp_address
 from tests.tap.frames import payload, tap, write_stream
-from tests.tap.running import Running, Sender, send, wait_until
+from tests.tap.running import Arguments, Running, Sender, send, wait_until
 
 QUERY, RESPONSE = payload(), payload("CLIENT_RESPONSE")
 
@@ -61,7 +61,7 @@ def test_every_destination_gets_every_frame_in_order(path: Path, first: Collecto
 
 def test_filters_masks_and_a_recording_go_with_it(path: Path, first: Collector, tmp_path: Path) -> None:
     recorded = tmp_path / "dns.fstrm"
-    options = ["--types", "CQ", "--mask", "16/32", "-w", recorded]
+    options: Arguments = ["--types", "CQ", "--mask", "16/32", "-w", recorded]
     with Running("relay", "-u", path, "--to", first.address, *options) as relaying:
         send(path, [QUERY, RESPONSE])
         relaying.send(signal.SIGUSR2)
@@ -99,7 +99,7 @@ def test_a_stalled_destination_holds_up_nobody_and_loses_only_its_own(
     path: Path, first: Collector, second: Collector
 ) -> None:
     first.stall()
-    options = ["--queue", "1000", "--queue-bytes", "100KiB", "--drain", "100ms"]
+    options: Arguments = ["--queue", "1000", "--queue-bytes", "100KiB", "--drain", "100ms"]
     with Running("relay", "-u", path, "--to", first.address, "--to", second.address, *options) as relaying:
         sent = 0
         with Sender(path) as sender:
@@ -143,8 +143,8 @@ def test_tls_on_both_sides(tmp_path: Path) -> None:
     ours.configure_cert(context)
     destination = tcp_address()
     pem = [tmp_path / "ca.pem", tmp_path / "both.pem"]
-    trust = ["--ca", pem[0], "--cert", pem[1]]
-    listener = ["-l", "tls://127.0.0.1:0", "--tls-cert", pem[1], "--client-ca", pem[0]]
+    trust: Arguments = ["--ca", pem[0], "--cert", pem[1]]
+    listener: Arguments = ["-l", "tls://127.0.0.1:0", "--tls-cert", pem[1], "--client-ca", pem[0]]
     with (
         Collector(destination, tls=context) as collector,
         Running("relay", *listener, "--to", destination.replace("tcp://", "tls://"), *trust) as relaying,

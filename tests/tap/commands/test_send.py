@@ -42,7 +42,7 @@ def test_standard_input_filters_and_masks(collector: Collector, tmp_path: Path) 
     done = tap("send", "-", "--types", "CQ", "--strip", "extra", "-U", tmp_path / "c.sock", stdin=octets)
     assert done.returncode == 0
     (message,) = collector.messages
-    assert (message.type, message.extra) == ("CLIENT_QUERY", None)
+    assert (message.type, message.extra) == ("CQ", None)
 
 
 def test_one_way_needs_no_handshake(tmp_path: Path, collector: Collector) -> None:

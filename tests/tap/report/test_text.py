@@ -16,7 +16,8 @@ def test_it_tells_what_there_was_and_how_long_it_took() -> None:
     tally = Tally()
     tally.add([*Dialogue().whole(0, 20), *Dialogue("b.test", "AAAA").whole(1000, 40, rcode="SERVFAIL")])
     assert report(tally) == (
-        "8 messages, 7.7 per second, half answered within 20 ms, 99 % answered within 40 ms, 50 % with an error, 0 damaged frames\n"
+        "8 messages, 7.7 per second, half answered within 20 ms, 99 % answered within 40 ms, 50 % with an error, "
+        "0 damaged frames\n"
         "2023-11-14T22:13:20.000000000Z to 2023-11-14T22:13:21.040000000Z\n"
         "\n"
         "type                messages    protocol  messages    qtype  messages    rcode     messages\n"
