@@ -38,8 +38,7 @@ class GrowingStream:
     def receive_data(self, data: bytes) -> list[Run]:
         """The frames that became whole."""
         self.received += len(data)
-        is_first = self.offset == 0 and not self._cutter.is_inside_frame
-        if is_first and not data.startswith(ESCAPE[: len(data)]):
+        if not self.is_over and self._is_foreign(data):
             self._end_with(START, 0, "no START at the beginning")
         return [] if self.is_over else self._cut(data)
 
@@ -60,6 +59,11 @@ class GrowingStream:
         if not self.is_over and self._cutter.is_inside_frame:
             self.damages.report(TRUNCATED, self.received, f"the end is inside the frame at offset {self.offset}")
         self.is_over = True
+
+    def _is_foreign(self, data: bytes) -> bool:
+        """Whether that is the beginning of a file of another kind."""
+        is_first = self.offset == 0 and not self._cutter.is_inside_frame
+        return is_first and not data.startswith(ESCAPE[: len(data)])
 
     def _new_cutter(self, offset: int) -> RunCutter:
         cutter = RunCutter(self._max_frame)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dnsproxy.dnstap.rotation import Rotation
+from dnsproxy.dnstap.rotation_archive import too_many
 from dnsproxy.dnstap.rotation_compress import compress
 from dnsproxy.dnstap.stream_file import START, STOP
 from tests.dnstap.disk import Disk
@@ -33,6 +35,27 @@ def test_only_the_newest_closed_files_are_kept(tmp_path: Path, compress: str | N
     assert names(tmp_path) == [*closed, "precious"]
     assert [read(tmp_path / name) for name in closed] == [[b"3"], [b"4"], [b"5"]]
     assert not (tmp_path / "00").exists(), "a folder goes with its last file"
+
+
+@pytest.mark.parametrize(
+    ("rotation", "count"),
+    [
+        (Rotation(), 0),
+        (Rotation(keep=4), 0),
+        (Rotation(keep=1), 3),
+        (Rotation(keep_octets=100), 0),
+        (Rotation(keep_octets=99), 1),
+        (Rotation(keep_octets=60), 2),
+        (Rotation(keep_octets=1), 3),
+        (Rotation(keep_s=25.0), 2),
+        (Rotation(keep_s=1.0), 4),
+        (Rotation(keep=3, keep_octets=60, keep_s=100.0), 2),
+    ],
+)
+def test_files_go_by_number_size_and_age_oldest_first(rotation: Rotation, count: int) -> None:
+    files = [(NOON - 40 + 10 * number, 10 * (number + 1)) for number in range(4)]
+    assert too_many(files, rotation, NOON) == count
+    assert too_many([], rotation, NOON) == 0
 
 
 def test_without_rotation_the_files_of_earlier_starts_count(tmp_path: Path) -> None:

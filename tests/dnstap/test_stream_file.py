@@ -162,6 +162,19 @@ def test_frames_can_go_on_behind_what_was_left(tmp_path: Path) -> None:
     assert path.read_bytes() == START + OCTETS + FRAMES[2] + STOP
 
 
+def test_frames_are_counted_as_they_stand_in_the_file(tmp_path: Path) -> None:
+    file = begun(tmp_path / "dns.fstrm")
+    assert file.count_frames() == 0
+    file.append(OCTETS + data_frame(bytes(2_000_000)))
+    assert file.count_frames() == 4
+    file.finish()
+    left(tmp_path / "dns.fstrm.part", START + OCTETS + FRAMES[0][:-1])
+    adopted = StreamFile.adopt(tmp_path / "dns.fstrm", tmp_path / "dns.fstrm.part")
+    assert adopted is not None
+    assert adopted.count_frames() == 3
+    adopted.close()
+
+
 def test_a_leftover_that_is_completed_stays_as_old_as_it_is(tmp_path: Path) -> None:
     path = left(tmp_path / "dns.fstrm.part", START + OCTETS)
     os.utime(path, ns=(1_700_000_000_000_000_001, 1_700_000_000_000_000_002))

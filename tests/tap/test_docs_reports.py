@@ -5,6 +5,7 @@ import runpy
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,12 @@ def test_the_migration_page_names_every_option_of_the_program(program: str) -> N
 
 
 def test_the_pictures_are_what_the_script_beside_them_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    runpy.run_path(str(PICTURES / "draw.py"))["main"](tmp_path)
+    monkeypatch.setenv("TZ", "UTC")  # which the script sets: here it is put back
+    try:
+        runpy.run_path(str(PICTURES / "draw.py"))["main"](tmp_path)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
     assert (tmp_path / "tap-stats.svg").read_text() == (PICTURES / "tap-stats.svg").read_text()
     assert "dnsproxy" in (tmp_path / "tap-top.svg").read_text()  # rich draws it, each version a little otherwise
 

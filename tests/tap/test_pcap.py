@@ -99,7 +99,7 @@ def test_whatever_the_protocol_was_it_is_udp() -> None:
     ],
 )
 def test_what_is_missing_is_0_but_for_the_port_that_is_asked(
-    missing: dict[str, object], expected: tuple[str, int, str, int]
+    missing: dict[str, Any], expected: tuple[str, int, str, int]
 ) -> None:
     _, source, source_port, target, target_port, _ = packet_of("CLIENT_QUERY", **missing)
     assert (ip_address(source), source_port, ip_address(target), target_port) == (

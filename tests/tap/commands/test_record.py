@@ -77,9 +77,10 @@ def test_nothing_existing_is_overwritten_and_nothing_empty_published(path: Path,
 def test_files_end_by_the_clock_with_and_without_traffic(path: Path, folder: Path) -> None:
     template = folder / "%Y%m%d" / "dns-%H%M%S.fstrm"
     with Running("record", "-u", path, "-w", template, "--rotate", "1s", "--utc") as recording, Sender(path) as sender:
-        for number in range(2):
-            sender.send(*numbered(number))
-            wait_until(lambda: len(list(folder.glob("*/dns-*.fstrm"))) > number)
+        sender.send(*numbered(0))
+        wait_until(lambda: len(list(folder.glob("*/dns-*.fstrm"))) == 1)
+        sender.send(*numbered(1))
+        wait_until(lambda: len(list(folder.glob("*/dns-*.fstrm"))) == 2)
         assert recording.end() == 0
     found = sorted(folder.glob("*/*"))
     assert all(re.fullmatch(r"\d{8}/dns-\d{6}\.fstrm", str(each.relative_to(folder))) for each in found)
