@@ -109,6 +109,13 @@ def test_a_frame_that_receivers_choke_on_is_dropped_as_oversize() -> None:
     assert (backlog.queued, dropped(backlog)) == (1, {"oversize": 1})
 
 
+def test_who_takes_longer_frames_gets_them() -> None:
+    backlog = Backlog(10, 1 << 20, lambda: 0.0, lambda: None, max_frame=MAX_FRAME + 1)
+    backlog.offer(b"x" * (MAX_FRAME + 1))
+    backlog.offer(b"x" * (MAX_FRAME + 2))
+    assert (backlog.queued, dropped(backlog)) == (1, {"oversize": 1})
+
+
 def test_a_full_disk_has_a_reason_of_its_own() -> None:
     backlog, _, _ = make_backlog(frames=1)
     backlog.full_reason = SPOOL_FULL

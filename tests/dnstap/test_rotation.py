@@ -84,6 +84,11 @@ def test_the_next_turn_is_ahead_and_not_further_than_the_time_between_two(now: f
     assert now < next_multiple(now, every_s) <= now + every_s + HOUR
 
 
+def test_files_may_end_by_utc(set_zone: SetZone) -> None:
+    set_zone("IST-5:30")
+    assert Rotation(every_s=HOUR, utc=True).next_turn(1_700_000_000) % HOUR == 0
+
+
 def test_without_a_time_a_file_never_has_to_end() -> None:
     assert Rotation(size=1000).next_turn(1_700_000_000) == NEVER
     assert [Rotation(size=1000).is_on, Rotation(every_s=60).is_on, Rotation(keep=3, compress="gzip").is_on] == [

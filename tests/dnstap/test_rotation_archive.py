@@ -45,11 +45,11 @@ def test_only_the_newest_closed_files_are_kept(tmp_path: Path, compress: str | N
         (Rotation(keep=1), 3),
         (Rotation(keep_octets=100), 0),
         (Rotation(keep_octets=99), 1),
-        (Rotation(keep_octets=60), 2),
+        (Rotation(keep_octets=70), 2),
         (Rotation(keep_octets=1), 3),
         (Rotation(keep_s=25.0), 2),
         (Rotation(keep_s=1.0), 4),
-        (Rotation(keep=3, keep_octets=60, keep_s=100.0), 2),
+        (Rotation(keep=3, keep_octets=70, keep_s=100.0), 2),
     ],
 )
 def test_files_go_by_number_size_and_age_oldest_first(rotation: Rotation, count: int) -> None:

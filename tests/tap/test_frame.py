@@ -36,7 +36,7 @@ MESSAGE_FIELDS = {
     "http_protocol": st.integers(1, 3),
 }
 POLICY_FIELDS = {
-    "type": st.text(max_size=5),
+    "type": st.text("RPZü", max_size=5),
     "rule": st.binary(max_size=5),
     "action": st.integers(1, 6),
     "match": st.integers(1, 5),
