@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -40,9 +40,16 @@ class Watcher:
 
 
 async def watch(
-    options: argparse.Namespace, see: Callable[[list[TapFrame]], None], tick: Callable[[int], None], tick_s: float
+    options: argparse.Namespace,
+    see: Callable[[list[TapFrame]], None],
+    tick: Callable[[int], None],
+    tick_s: float,
+    ending: Iterable[signal.Signals] = ENDING,
 ) -> signal.Signals:
-    """Show `see` every frame, and tell `tick` in between how much damage there was, until a signal; which one it is."""
+    """Show `see` every frame, and tell `tick` in between how much damage there was, until a signal; which one it is.
+
+    SIGUSR1 and SIGUSR2 have the counters told unless they are among those that end it.
+    """
     ended: list[signal.Signals] = []
     with Sources(options, Watcher(see)) as sources:
 
@@ -62,7 +69,7 @@ async def watch(
                 tick(sources.producers.damage.total())
 
         async with trio.open_nursery() as nursery:
-            actions = {number: stop_on(number) for number in ENDING} | dict.fromkeys(COUNTING, count)
+            actions = dict.fromkeys(COUNTING, count) | {number: stop_on(number) for number in ending}
             await nursery.start(heed_signals, actions)
             nursery.start_soon(go_on_ticking)
             await sources.run()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from dnsproxy.tap import common
 from dnsproxy.tap.choice import Choice, choice_from
+from dnsproxy.tap.damage import tell
 from dnsproxy.tap.errors import MissingModule, Stopped, WrongUsage
 from dnsproxy.tap.frame import TapFrame
 from dnsproxy.tap.inputs import Inputs
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 DONE, DAMAGED = 0, 1
-ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COUNTING: Final = (signal.SIGUSR1, signal.SIGUSR2)
 PLAIN_WIDTH: Final = 110  # columns where there is no terminal
 
 
@@ -128,6 +129,8 @@ def _top_sources(options: argparse.Namespace, choose: Choice, console: Console) 
 def _top_files(options: argparse.Namespace, choose: Choice, console: Console) -> int:
     inputs = Inputs(options.files, None, options.max_frame, options.concat)
     window, shown_s = Whole(), time.monotonic()
+    for number in COUNTING:
+        signal.signal(number, lambda *_: tell(f"{window.frames} frames, {window.damaged} damaged"))
     try:
         with Pictures(console, window, " ".join(Path(file).name for file in options.files)) as pictures:
             for batch in inputs.batches():
@@ -136,8 +139,6 @@ def _top_files(options: argparse.Namespace, choose: Choice, console: Console) ->
                 if time.monotonic() - shown_s >= options.interval:
                     pictures.show()
                     shown_s = time.monotonic()
-    except Stopped as exc:
-        if exc.signal not in ENDING:
-            raise
+    except Stopped:
         return DONE
     return DONE if inputs.is_whole else DAMAGED

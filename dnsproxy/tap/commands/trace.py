@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from dnsproxy.tap import common
+from dnsproxy.tap.cli import ENDING
 from dnsproxy.tap.errors import Stopped, WrongUsage
 from dnsproxy.tap.filters import filter_from
 from dnsproxy.tap.frame import NS_PER_S, TapFrame
@@ -105,7 +106,7 @@ def _trace_sources(options: argparse.Namespace, tracer: Tracer) -> int:
     ended: list[int] = []
 
     async def trace() -> int:
-        ended.append(await watch(options, tracer.see, tick, TICK_S))
+        ended.append(await watch(options, tracer.see, tick, TICK_S, ENDING))
         return DONE
 
     run_live(trace)

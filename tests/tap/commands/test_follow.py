@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,11 @@ def whole(*numbers: int) -> bytes:
 class Following(Running):
     def reads(self, path: Path) -> bool:
         """Whether it has opened the file."""
-        opened = Path(f"/proc/{self.process.pid}/fd").iterdir()
-        return any(os.path.realpath(each) == str(path) for each in opened)
+        for each in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed since
+                if os.readlink(each) == str(path):  # noqa: PTH115  Path.readlink makes a Path of "pipe:[1]" for nothing
+                    return True
+        return False
 
     def shows(self, *numbers: int) -> bool:
         """Whether these were printed, and no others."""

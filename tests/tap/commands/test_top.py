@@ -5,13 +5,14 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.tap.commands.in_process import Captured, run
 from tests.tap.dialogue import Dialogue
-from tests.tap.frames import CORPUS, MAIN, environment_with, write_stream
+from tests.tap.frames import CORPUS, MAIN, environment_with, stream, write_stream
 from tests.tap.running import Running, send
 
 WITHIN_S = 20.0
@@ -65,6 +66,20 @@ def test_counters_are_told_on_sigusr1(tmp_path: Path) -> None:
     with Running("top", "-u", tmp_path / "tap.sock") as command:
         command.send(signal.SIGUSR1)
         command.wait_for_error("0 connections")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_of_files_counters_are_told_and_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
+    pipe = tmp_path / "dns.fstrm"
+    os.mkfifo(pipe)
+    with Running("top", pipe, "--interval", "50ms", is_ready=False) as command, pipe.open("wb") as file:
+        file.write(stream(*(frame.payload for frame in Dialogue().whole(0, 20)), stop=False))
+        file.flush()
+        time.sleep(0.05)
+        command.send(signal.SIGUSR1)
+        command.wait_for_error("4 frames, 0 damaged")
+        assert command.end(number) == 0
+    assert b"4 messages" in command.output
 
 
 def test_on_a_terminal_it_has_a_screen_of_its_own_and_leaves_the_last_picture(tmp_path: Path) -> None:

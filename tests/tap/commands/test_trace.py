@@ -92,6 +92,12 @@ def test_sources_are_joined_as_they_come(tmp_path: Path) -> None:
         assert command.end(signal.SIGINT) == 128 + signal.SIGINT
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_every_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
+    with Running("trace", "-u", tmp_path / "tap.sock") as command:
+        assert command.end(number) == 128 + number
+
+
 def test_an_open_query_comes_after_the_wait_though_nothing_else_does(tmp_path: Path) -> None:
     path = tmp_path / "tap.sock"
     with Running("trace", "--json", "-u", path, "--wait", "200ms") as command, Sender(path) as sender:

@@ -1,0 +1,287 @@
+"""The receiving commands against the real tools, both ways, and with what real producers send."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.dnstap.tap_files import names, read
+from tests.support import wire
+from tests.support.client import exchange
+from tests.support.ports import free_port
+from tests.support.programs import (
+    Nsd,
+    end_program,
+    require_program,
+    run_program,
+    running,
+    wait_for_answer,
+    wait_for_path,
+)
+from tests.tap.frames import CORPUS, environment_with, payload, payloads_in, tap, write_stream
+from tests.tap.running import Running, Sender, send, wait_until
+
+pytestmark = pytest.mark.interop
+
+TYPE = ["-t", "protobuf:dnstap.Dnstap"]
+PAYLOADS = [payload(extra=b"%d" % number) for number in range(500)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.sock"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_stream(tmp_path / "in.fstrm", PAYLOADS)
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody does, on TCP; without connecting, which dnstap would wait for."""
+    return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+
+
+# theirs into ours
+
+
+def test_fstrm_replay_is_recorded_octet_for_octet(path: Path, file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.fstrm"
+    with Running("record", "-u", path, "-l", "127.0.0.1:0", "-w", out) as recording:
+        run_program("fstrm_replay", *TYPE, "-u", str(path), "-r", str(file))
+        run_program("fstrm_replay", *TYPE, "-a", "127.0.0.1", "-p", str(recording.port()), "-r", str(file))
+        assert recording.end() == 0
+        assert recording.errors.count("\n") == 1
+    assert read(out) == PAYLOADS * 2
+    assert len(run_program("dnstap", "-q", "-r", str(out)).splitlines()) == 1000
+    assert len(run_program("dnstap-read", str(out)).splitlines()) == 1000
+    dumped = subprocess.run([require_program("fstrm_dump"), str(out)], check=True, capture_output=True)
+    assert dumped.stderr.count(b"Data frame") == 1000
+
+
+def test_dnstap_relays_to_listen_which_prints_as_it_does_itself(path: Path, tmp_path: Path) -> None:
+    plain = [CORPUS / name for name in ("main.fstrm", "nostop.fstrm")]
+    with Running("listen", "-u", path, "-l", "127.0.0.1:0", "-q") as listening:
+        for each in plain:
+            for destination in (["-U", str(path)], ["-T", f"127.0.0.1:{listening.port()}"]):
+                command = [require_program("dnstap"), "-r", str(each), *destination]
+                with running(command, out=tmp_path / "dnstap.log"):
+                    before = len(listening.lines)
+                    expected = run_with_zone("dnstap", "-q", "-r", str(each)).splitlines()
+                    listening.wait_for_lines(before + len(expected))
+                    assert listening.lines[before:] == expected
+
+
+def run_with_zone(*command: str) -> str:
+    done = subprocess.run(command, check=True, capture_output=True, env=environment_with({}))
+    return done.stdout.decode()
+
+
+def test_files_that_the_tools_are_writing_are_followed(tmp_path: Path, path: Path) -> None:
+    theirs = {
+        "fstrm_capture": [require_program("fstrm_capture"), *TYPE, "-u", str(path), "-w", str(tmp_path / "c.fstrm")],
+        "dnstap": [require_program("dnstap"), "-u", str(path), "-w", str(tmp_path / "c.fstrm")],
+    }
+    options = ["--from-start", "--format", "{.extra}"]
+    for name, command in theirs.items():
+        with (
+            running(command, out=tmp_path / f"{name}.log") as program,
+            Running("follow", tmp_path / "c.fstrm", *options, is_ready=False) as following,
+        ):
+            wait_for_path(path)
+            with Sender(path) as sender:
+                sender.send(*PAYLOADS)
+                following.wait_until(lambda: len(following.lines) > 300, "what does not wait for a full block")
+                sender.send(*PAYLOADS[:100])
+                following.wait_until(lambda: len(following.lines) > 500, "more")
+            end_program(program, signal.SIGINT)
+            printed = following.lines
+            assert printed == [str(number % 500) for number in range(len(printed))]
+        (tmp_path / "c.fstrm").unlink()
+        path.unlink(missing_ok=True)
+
+
+# ours into theirs
+
+
+@contextmanager
+def fstrm_capture(out: Path, *source: str) -> Iterator[None]:
+    """Its output is complete at the end of the block."""
+    command = [require_program("fstrm_capture"), *TYPE, *source, "-w", str(out)]
+    with running(command, out=out.with_suffix(".log")) as program:
+        wait_for_path(out)
+        yield
+        time.sleep(0.1)  # what it has confirmed it may still have to read
+        end_program(program, signal.SIGINT)
+
+
+def test_send_replays_to_fstrm_capture(path: Path, file: Path, tmp_path: Path) -> None:
+    port = free_port()
+    for number, (source, destination) in enumerate(
+        [(["-u", str(path)], ["-U", str(path)]), (["-a", "127.0.0.1", "-p", str(port)], ["-T", f"127.0.0.1:{port}"])]
+    ):
+        out = tmp_path / f"out.{number}"
+        with fstrm_capture(out, *source):
+            done = tap("send", file, *destination)
+            assert (done.returncode, done.stderr) == (0, b"")
+        assert out.read_bytes() == file.read_bytes()
+
+
+def test_send_and_relay_reach_dnstap(path: Path, file: Path, tmp_path: Path) -> None:
+    port, out = free_port(), tmp_path / "out.json"
+    command = [require_program("dnstap"), "-l", f"127.0.0.1:{port}", "-j", "-w", str(out)]
+    with running(command, out=tmp_path / "dnstap.log"):
+        wait_until(lambda: is_listening(port))
+        done = tap("send", file, "-T", f"127.0.0.1:{port}")
+        assert (done.returncode, done.stderr) == (0, b"")
+        with Running("relay", "-u", path, "-T", f"127.0.0.1:{port}") as relaying:
+            send(path, PAYLOADS)
+            assert relaying.end() == 0
+            assert f"tcp://127.0.0.1:{port}: offered 500 sent 500 dropped 0\n" in relaying.errors
+        wait_until(lambda: len(out.read_text().splitlines()) == 1000)
+    types = {json.loads(line)["message"]["type"] for line in out.read_text().splitlines()}
+    assert types == {"CLIENT_QUERY"}
+
+
+def test_relay_multiplies_for_fstrm_capture_and_our_own(path: Path, tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    with (
+        fstrm_capture(theirs, "-u", str(tmp_path / "t.sock")),
+        Running("record", "-u", tmp_path / "o.sock", "-w", ours),
+        Running("relay", "-u", path, "-U", tmp_path / "t.sock", "-U", tmp_path / "o.sock") as relaying,
+    ):
+        send(path, PAYLOADS)
+        assert relaying.end() == 0
+    assert payloads_in(theirs.read_bytes()) == payloads_in(ours.read_bytes()) == PAYLOADS
+
+
+# real producers
+
+
+UNBOUND = """
+server:
+    interface: 127.0.0.1
+    port: {port}
+    username: ""
+    chroot: ""
+    directory: "{folder}"
+    pidfile: ""
+    use-syslog: no
+    do-ip6: no
+    module-config: "iterator"
+    do-not-query-localhost: no
+remote-control:
+    control-enable: no
+stub-zone:
+    name: example.org
+    stub-addr: 127.0.0.1@{upstream}
+dnstap:
+    dnstap-enable: yes
+    dnstap-socket-path: "{socket}"
+    dnstap-bidirectional: {bidirectional}
+    dnstap-send-identity: yes
+    dnstap-identity: "u1"
+    dnstap-log-client-query-messages: yes
+    dnstap-log-client-response-messages: yes
+    dnstap-log-resolver-query-messages: yes
+    dnstap-log-resolver-response-messages: yes
+"""
+COREDNS = """
+example.org:{port} {{
+    bind 127.0.0.1
+    dnstap {socket} full {{
+        identity c1
+    }}
+    forward . 127.0.0.1:{upstream}
+}}
+"""
+DNSDIST = """
+setSecurityPollSuffix("")
+setLocal("127.0.0.1:{port}")
+newServer({{address="127.0.0.1:{upstream}"}})
+getServer(0):setUp()
+tap = newFrameStreamUnixLogger("{socket}")
+addAction(AllRule(), DnstapLogAction("d1", tap))
+addResponseAction(AllRule(), DnstapLogResponseAction("d1", tap))
+"""
+BIND = """
+options {{
+    directory "{folder}";
+    listen-on port {port} {{ 127.0.0.1; }};
+    listen-on-v6 {{ none; }};
+    pid-file none;
+    session-keyfile none;
+    forward only;
+    forwarders {{ 127.0.0.1 port {upstream}; }};
+    dnssec-validation no;
+    empty-zones-enable no;
+    dnstap {{ all; }};
+    dnstap-output unix "{socket}";
+    dnstap-identity "b1";
+}};
+controls {{ }};
+"""
+PRODUCERS: dict[str, tuple[str, list[str], dict[str, str], str]] = {
+    "unbound": (UNBOUND, ["unbound", "-d", "-p", "-c"], {"bidirectional": "yes"}, "u1"),
+    "unbound, one way": (UNBOUND, ["unbound", "-d", "-p", "-c"], {"bidirectional": "no"}, "u1"),
+    "coredns": (COREDNS, ["coredns", "-conf"], {}, "c1"),
+    "dnsdist": (DNSDIST, ["dnsdist", "--supervised", "--disable-syslog", "-C"], {}, "d1"),
+    "named": (BIND, ["named", "-f", "-n", "1", "-c"], {}, "b1"),
+}
+
+
+@contextmanager
+def producer(name: str, folder: Path, socket: Path, upstream: int) -> Iterator[int]:
+    """Its port, once it answers."""
+    text, (program, *arguments), more, _ = PRODUCERS[name]
+    port, configuration = free_port(), folder / "configuration"
+    configuration.write_text(text.format(port=port, folder=folder, socket=socket, upstream=upstream, **more))
+    command = [require_program(program, "bind9" if program == "named" else program), *arguments, str(configuration)]
+    with running(command, out=folder / "producer.log"):
+        wait_for_answer(port, "www.example.org", folder / "producer.log")
+        yield port
+
+
+@pytest.mark.parametrize("name", PRODUCERS)
+def test_a_real_producer_is_listened_to_recorded_and_relayed(
+    name: str, authority: Nsd, path: Path, tmp_path: Path
+) -> None:
+    recorded, out = tmp_path / "rec" / "dns.fstrm", tmp_path / "sock" / "out.sock"
+    out.parent.mkdir()
+    with (
+        Running("listen", "-u", out, "--json", "--no-wire") as listening,
+        Running("relay", "-u", path, "-U", out, "-w", recorded, "--flush", "0s") as relaying,
+    ):
+        with producer(name, tmp_path, path, authority.port) as port:
+            exchange(wire.query("mail.example.org"), port)
+            listening.wait_until(
+                lambda: "CLIENT_RESPONSE" in answers_about(listening, "mail.example.org."), "its answer"
+            )
+        relaying.wait_until(lambda: has_no_connection(relaying), "its end")
+        assert relaying.end() == 0, relaying.errors
+        assert " 0 damaged" in relaying.errors
+        seen = answers_about(listening, "mail.example.org.")
+    assert {"CLIENT_QUERY", "CLIENT_RESPONSE"} <= set(seen)
+    assert all(json.loads(line)["identity"] == PRODUCERS[name][3] for line in listening.lines)
+    assert names(recorded.parent) == ["dns.fstrm"]
+    assert len(read(recorded)) == len(listening.lines)
+    assert len(run_program("dnstap", "-q", "-r", str(recorded)).splitlines()) == len(listening.lines)
+
+
+def has_no_connection(relaying: Running) -> bool:
+    """What it tells when it is asked to."""
+    relaying.send(signal.SIGUSR2)
+    return " (0 now), " in relaying.errors
+
+
+def answers_about(listening: Running, qname: str) -> list[str]:
+    """Types of the messages about a name."""
+    lines = [json.loads(line) for line in listening.lines]
+    return [each["type"] for each in lines if (each["qname"] or "").lower() == qname]
