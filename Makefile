@@ -4,7 +4,7 @@ CONFIG ?= conf/quickstart.toml
 PORT ?= 5300
 DEV := .venv-dev/bin
 
-.PHONY: help setup run dev test check bench growth steps soak fuzz clean
+.PHONY: help setup run dev test check bench tapcost growth steps soak fuzz properties clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,8 +28,12 @@ check: dev ## format, lint, types, tests
 	$(DEV)/mypy
 	@exec .ci/test $(ARGS)
 
-bench: setup ## CPU per query against other proxies (ARGS="--quick")
-	@exec .venv/bin/python -B bench/run.py $(ARGS)
+bench: setup ## CPU per query against other proxies, then `tapcost` unless some are chosen by --only (ARGS="--quick")
+	@.venv/bin/python -B bench/run.py $(ARGS); held=$$?; \
+	$(if $(findstring --only,$(ARGS)),,.venv/bin/python -B bench/tap_tools.py $(filter --quick --write,$(ARGS)) &&) exit $$held
+
+tapcost: setup ## CPU per frame of `dnsproxy tap` against dnstap and fstrm_capture (ARGS="--quick")
+	@exec .venv/bin/python -B bench/tap_tools.py $(ARGS)
 
 growth: setup ## how the cost grows with taps, latency, cache size, plugins, size, load (ARGS="--quick")
 	@exec .venv/bin/python -B bench/growth.py $(ARGS)
@@ -42,6 +46,9 @@ soak: setup ## ten minutes of load with an upstream that loses, lies and dies, t
 
 fuzz: setup ## random and mutated messages against a running proxy (ARGS="--seconds 300")
 	@exec .venv/bin/python -B bench/fuzz.py $(ARGS)
+
+properties: ## every test of a property, on twenty times as many examples (minutes)
+	@DNSPROXY_TEST_EXAMPLES=thorough .ci/test -m hypothesis $(ARGS)
 
 clean: ## removes the environments and what tools left behind
 	rm -rf .venv .venv-dev .venv-test .venv-test-compiled build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -61,7 +61,7 @@ class SetupError(Exception):
 def main(kind: str) -> int:
     environment = ENVIRONMENTS[kind]
     try:
-        with _only_one_at_a_time():
+        with _one_at_a_time(kind):
             return _ensure(environment)
     except SetupError as error:
         say(str(error))
@@ -111,13 +111,15 @@ def _bring_up_to_date(environment: Environment) -> None:
 
 
 @contextmanager
-def _only_one_at_a_time() -> Iterator[None]:
-    with (ROOT / "pyproject.toml").open() as handle:  # flock needs a file, and writes nothing to it
+def _one_at_a_time(kind: str) -> Iterator[None]:
+    """Two environments may be made together, but none of them twice: an octet of a file is locked for each."""
+    octet = list(ENVIRONMENTS).index(kind)
+    with (ROOT / "pyproject.toml").open("r+b") as handle:  # locking needs a file open for writing, and writes nothing
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, octet)
         except OSError:
-            say("waiting for another set-up of this checkout to end")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            say("waiting for another set-up of this environment to end")
+            fcntl.lockf(handle, fcntl.LOCK_EX, 1, octet)
         yield
 
 
@@ -235,8 +237,9 @@ def _why_interpreted(compile_mode: str, python: Interpreter) -> str:
 
 
 def _obstacle_to_compiling() -> str:
-    python = probe(str(ENVIRONMENTS["test"].python))  # made just before, from the same interpreter
-    return _obstacle(python) if python else "there is no test environment"
+    """Why none of the interpreters here can; empty when one of them can, or when the lack of any is told elsewhere."""
+    obstacles = [_obstacle(python) for python in ranked()]
+    return next((obstacle for obstacle in obstacles if obstacle), "") if all(obstacles) else ""
 
 
 def _obstacle(python: Interpreter) -> str:

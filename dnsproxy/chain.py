@@ -54,6 +54,10 @@ class Chain:
             observer.on_response for observer in observers if type(observer).on_response is not Observer.on_response
         ]
 
+    def listens_on(self, host: str, port: int, scheme: str | None = None) -> bool:
+        """Whether this chain would get what is sent to that IP address and port (`scheme` None: over any)."""
+        return any(address.covers(host, port, scheme) for address in self.listen)
+
     @property
     def wants_times(self) -> bool:
         """Whether an observer wants to know when exactly a query came; it may say so when it is bound."""

@@ -43,7 +43,7 @@ class Generation:
             raise
 
     def _bind(self, chain: Chain, server: Any) -> None:
-        holder = Holder(server, server.leases)
+        holder = Holder(server, server.leases, chain.listens_on)
         self.holders.append(holder)
         server.flights.timers.fifo(chain.deadline_s)
         taps_first = sorted(chain.plugins, key=lambda plugin: not isinstance(plugin, Tap))  # others ask what they want

@@ -122,7 +122,8 @@ def _nothing(_thing: Any) -> None:
 class Holder:
     """What a chain's plugins get as `server`: the process's parts, and leases that end with the chain."""
 
-    def __init__(self, server: Any, leases: Leases) -> None:
+    def __init__(self, server: Any, leases: Leases, listens_on: Callable[[str, int, str | None], bool]) -> None:
+        self.listens_on = listens_on
         self.version: str = server.version
         self.workers: int = server.workers
         self.relay: Relay | None = server.relay
@@ -141,6 +142,11 @@ class Holder:
             self._leases.entries[key].holders -= 1
         self.keys.add(key)
         return thing
+
+    def give_back(self, key: Hashable) -> None:
+        """As `plugin.Server.give_back`."""
+        self.keys.remove(key)
+        self._leases.release(key)
 
     def release(self) -> None:
         """The chain is gone."""

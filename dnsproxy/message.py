@@ -180,12 +180,13 @@ class Query:
             self._parsed = dns.message.from_wire(self.wire)
         return self._parsed
 
-    def outgoing(self, octets: bytes) -> Query:
+    def outgoing(self, octets: bytes, shape: Shape | None = None) -> Query:
         """A copy with other octets for what follows in the chain; client, metadata and flight are shared.
 
-        ValueError when the octets are no query that an upstream can be asked.
+        `shape` is theirs where it is known. ValueError when the octets are no query that an upstream can be asked.
         """
-        shape = shape_of(octets)
+        if shape is None:
+            shape = shape_of(octets)
         if shape.fault or len(octets) > wire.MAX_MESSAGE:
             raise ValueError(f"not a query that can go out: {octets[:64]!r}")
         copy = Query(octets, shape, self.client_sockaddr, self.endpoint, self.received_ns)

@@ -23,6 +23,7 @@ COREDNS_SERVERS: Final = {
     "https": ("https", "tcp"),
     "quic": ("quic", "udp"),
 }
+COREDNS_PROXY: Final = "forward"  # as CoreDNS calls what its upstreams belong to
 
 Status = Mapping[str, Any]
 Family = CounterMetricFamily | GaugeMetricFamily | UnknownMetricFamily
@@ -94,6 +95,12 @@ UPSTREAM_COLUMNS: Final = (
     Column("dnsproxy_upstream_mismatches_total", "Replies with a wrong ID or question.", "mismatches"),
     Column("dnsproxy_upstream_in_flight", "Attempts that wait for a reply.", "in_flight"),
     Column("dnsproxy_upstream_rtt_seconds", "Time to a reply, the last ones weighing more.", _seconds),
+    Column("dnsproxy_upstream_transitions_total", "Changes between up and down.", "transitions"),
+    Column("dnsproxy_upstream_probes_total", "Queries of our own that ask whether it is up.", "probes"),
+    Column("dnsproxy_upstream_probe_failures_total", "Those of them that were not answered.", "probe_failures"),
+    Column("dnsproxy_upstream_connections", "Connections, those included that are being made.", "connections"),
+    Column("dnsproxy_upstream_tls_handshakes_total", "TLS handshakes, also those of DoH and DoQ.", "handshakes"),
+    Column("dnsproxy_upstream_tls_resumptions_total", "Those of them that resumed a session.", "resumptions"),
 )
 PROCESS_COLUMNS: Final = (
     Column("dnsproxy_uptime_seconds", "Since the start.", "uptime_s"),
@@ -144,6 +151,7 @@ class StatusCollector(Collector):
         yield _coredns_requests(status.get("listeners", ()))
         yield from _table(TAP_COLUMNS, merged(status.get("taps", ()), ("name",)), tap="name")
         yield from _table(UPSTREAM_COLUMNS, status.get("upstreams", ()), upstream="name", address="address")
+        yield from _coredns_healthchecks(status.get("upstreams", ()))
         yield from self._of_plugins(status.get("plugins", {}))
 
     def _of_plugins(self, numbers: Mapping[str, Status]) -> Iterator[Family]:
@@ -217,6 +225,17 @@ def _coredns_requests(listeners: Iterable[Entry]) -> Family:
         server, proto = COREDNS_SERVERS.get(scheme or "", (scheme, ""))
         family.add_metric((f"{server}://{address}", proto, _ip_family(address)), listener["queries"])
     return family
+
+
+def _coredns_healthchecks(upstreams: Iterable[Entry]) -> Iterator[Family]:
+    """Probes that failed; CoreDNS tells upstreams apart by IP address and port alone."""
+    name, labels = "coredns_proxy_healthcheck_failures_total", ("proxy_name", "to")
+    family = _family(name, "Probes that were not answered, by CoreDNS's name.", labels)
+    for upstream in merged(upstreams, ("name",)):
+        if "probe_failures" in upstream:
+            family.add_metric((COREDNS_PROXY, upstream["name"]), upstream["probe_failures"])
+    if family.samples:
+        yield family
 
 
 def _ip_family(address: str) -> str:

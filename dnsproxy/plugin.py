@@ -54,6 +54,12 @@ class Server(Protocol):
         with `async drain(deadline_s)` that is awaited first.
         """
 
+    def give_back(self, key: Hashable) -> None:
+        """The chain needs what it has leased under `key` no more, though it goes on."""
+
+    def listens_on(self, host: str, port: int, scheme: str | None) -> bool:
+        """Whether this chain would get what is sent to that IP address and port (`scheme` None: over any)."""
+
 
 class Plugin:
     """A link of the chain: answers, changes or passes on. One instance per chain, whatever the number of stanzas."""

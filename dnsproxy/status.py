@@ -20,8 +20,20 @@ IDENTITIES = {"listeners": ("address",), "taps": ("name", "socket"), "upstreams"
 LISTENER_COLUMNS = ("queries", "responses", "dropped")
 TAP_BOOKS = ("offered", "sent", "queued", "spooled", "dropped", "bytes")
 TAP_COLUMNS = ("state", *TAP_BOOKS, "connects", "collectors", "oldest_s", "last_error")
-UPSTREAM_COLUMNS = ("state", "queries", "responses", "timeouts", "mismatches", "in_flight", "rtt_ms")
-SHOWN_IF_ANY = ("spooled", "collectors")  # most taps have none
+UPSTREAM_COLUMNS = (
+    "state",
+    "queries",
+    "responses",
+    "timeouts",
+    "mismatches",
+    "in_flight",
+    "rtt_ms",
+    "failures",
+    "transitions",
+    "connections",
+)
+# most taps and upstreams have none
+SHOWN_IF_ANY = ("spooled", "collectors", "failures", "transitions", "connections")
 
 Entry = dict[str, Any]
 
@@ -66,7 +78,11 @@ def merged(entries: Iterable[Mapping[str, Any]], identity: Sequence[str]) -> lis
 
 def added(first: Mapping[str, Any], second: Mapping[str, Any]) -> Entry:
     """Two entries of counters as one."""
-    return {name: _added(name, first.get(name), second.get(name)) for name in dict.fromkeys([*first, *second])}
+    total = {name: _added(name, first.get(name), second.get(name)) for name in dict.fromkeys([*first, *second])}
+    if "since_s" in total:  # of the state that is shown
+        ages = [entry.get("since_s") or 0 for entry in (first, second) if entry.get("state") == total.get("state")]
+        total["since_s"] = max(ages, default=None)
+    return total
 
 
 def _added(name: str, first: Any, second: Any) -> Any:

@@ -7,27 +7,27 @@ class MessageReader:
     """Bytes in, messages out."""
 
     def __init__(self) -> None:
-        self.buffer = bytearray()
+        self.part = b""  # of a message that is not whole yet
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """The messages that are whole after `data`; a zero length gives an empty one."""
-        buffer = self.buffer
-        buffer += data
-        messages = []
-        at = 0
-        while len(buffer) - at >= 2:
-            end = at + 2 + int.from_bytes(buffer[at : at + 2], "big")
-            if end > len(buffer):
+        if self.part:
+            data = self.part + data
+        messages: list[bytes] = []
+        at, size = 0, len(data)
+        while size - at >= 2:
+            end = at + 2 + (data[at] << 8 | data[at + 1])
+            if end > size:
                 break
-            messages.append(bytes(buffer[at + 2 : end]))
+            messages.append(data[at + 2 : end])
             at = end
-        del buffer[:at]
+        self.part = data[at:]
         return messages
 
     @property
     def has_part(self) -> bool:
         """Whether the beginning of a message is waiting for its end."""
-        return bool(self.buffer)
+        return bool(self.part)
 
 
 def framed(octets: bytes) -> bytes:

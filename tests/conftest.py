@@ -1,11 +1,13 @@
 """Fixtures of black-box tests: a proxy to start, upstreams to script, collectors to receive; all end with the test."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from trio.testing import MockClock
 
 from tests.support.collector import Collector, unix_address
@@ -14,6 +16,12 @@ from tests.support.proxy import Proxy
 from tests.support.upstream import HostileUpstream
 
 StartProxy = Callable[..., Proxy]
+
+# How many examples a property is tried on: `make properties` tries many, the second build fewer than the first.
+EXAMPLES = {"interpreted": 50, "compiled": 25, "thorough": 1000}
+BUILD = os.environ.get("DNSPROXY_TEST_BUILD", "interpreted")
+settings.register_profile("dnsproxy", max_examples=EXAMPLES[os.environ.get("DNSPROXY_TEST_EXAMPLES", BUILD)])
+settings.load_profile("dnsproxy")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Thing:
 
 def holder(leases: Leases) -> Holder:
     names = ("version", "workers", "relay", "listen", "flights", "driver", "receiver", "sender")
-    return Holder(SimpleNamespace(**dict.fromkeys(names)), leases)
+    return Holder(SimpleNamespace(**dict.fromkeys(names)), leases, lambda *_: False)
 
 
 def things(leases: Leases) -> list[Any]:

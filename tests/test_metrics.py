@@ -102,6 +102,21 @@ def test_upstreams_are_told_apart_by_name_and_address() -> None:
     assert found["dnsproxy_upstream_rtt_seconds"] == [(first, 0.0004)]
 
 
+def test_upstreams_tell_of_their_probes_and_connections() -> None:
+    numbers = {"transitions": 3, "probes": 20, "probe_failures": 8, "connections": 2, "handshakes": 7, "resumptions": 6}
+    over_tls = {**UPSTREAM, **numbers, "address": "tls://127.0.0.1:5301"}
+    found = samples(status(upstreams=[{**UPSTREAM, "probe_failures": 1}, over_tls]))
+    labels = {"upstream": "127.0.0.1:5301", "address": "tls://127.0.0.1:5301"}
+    assert value(found, "dnsproxy_upstream_transitions_total", **labels) == 3
+    assert value(found, "dnsproxy_upstream_probes_total", **labels) == 20
+    assert value(found, "dnsproxy_upstream_probe_failures_total", **labels) == 8
+    assert value(found, "dnsproxy_upstream_connections", **labels) == 2
+    assert value(found, "dnsproxy_upstream_tls_handshakes_total", **labels) == 7
+    assert value(found, "dnsproxy_upstream_tls_resumptions_total", **labels) == 6
+    by_coredns = {"proxy_name": "forward", "to": "127.0.0.1:5301"}
+    assert found["coredns_proxy_healthcheck_failures_total"] == [(by_coredns, 9)]
+
+
 def test_a_listeners_reasons_are_there_before_anything_was_dropped() -> None:
     where = {"listener": "udp://127.0.0.1:5300"}
     found = samples(status(listeners=[{**LISTENER, "send_failed": 5}]))

@@ -31,6 +31,15 @@ UPSTREAM: dict[str, Any] = {
     "mismatches": 0,
     "in_flight": 0,
     "rtt_ms": 0.4,
+    "transport": "udp+tcp",
+    "since_s": 5.0,
+    "transitions": 0,
+    "failures": 0,
+    "probes": 0,
+    "probe_failures": 0,
+    "connections": 0,
+    "handshakes": 0,
+    "resumptions": 0,
 }
 
 
@@ -64,6 +73,19 @@ def test_entries_for_one_thing_are_added_up() -> None:
     assert (tap["offered"], tap["sent"], tap["queued"]) == (64, 60, 4)
     assert (tap["last_error"], tap["oldest_queued_s"], tap["state"]) == ("gone", 2.0, "connected")
     assert TAP["offered"] == 32
+
+
+def test_of_upstreams_that_are_added_up_the_worst_state_is_shown_and_how_long_it_has_lasted() -> None:
+    up = {**UPSTREAM, "since_s": 100.0, "transitions": 2, "probes": 3}
+    down = {**UPSTREAM, "state": "down", "since_s": 7.5, "transitions": 1, "probes": 4}
+    probing = {**UPSTREAM, "state": "probing", "since_s": 50.0}
+    counters = {"name": UPSTREAM["name"], "address": UPSTREAM["address"], "probes": 10}  # of a worker that is gone
+    for entries in ([up, down, probing, counters], [counters, probing, down, up]):
+        (upstream,) = merged(entries, ("name", "address"))
+        assert (upstream["state"], upstream["since_s"]) == ("down", 7.5)
+        assert (upstream["transitions"], upstream["probes"]) == (3, 17)
+    (upstream,) = merged([up, {**up, "since_s": 40.0}], ("name", "address"))
+    assert (upstream["state"], upstream["since_s"]) == ("up", 100.0)
 
 
 def test_all_is_well_when_taps_are_connected_or_listening_and_upstreams_up() -> None:
@@ -122,6 +144,16 @@ def test_columns_that_few_taps_need_are_shown_where_one_does() -> None:
     header, first, second = tables(status(taps=taps)).split("\n\n")[2].splitlines()
     places = [header.index(column) + len(column) for column in ("SPOOLED", "COLLECTORS")]
     assert [line[:place].split()[-1] for line, place in zip((first, second), places, strict=True)] == ["7", "3"]
+
+
+def test_of_upstreams_that_are_well_and_asked_by_udp_only_the_queries_are_shown() -> None:
+    rare = {"FAILURES", "TRANSITIONS", "CONNECTIONS"}
+    assert not rare & set(tables(status()).split())
+    probing = {**UPSTREAM, "state": "probing", "failures": 2, "transitions": 1, "connections": 3}
+    text = tables(status(upstreams=[probing]))
+    assert rare <= set(text.split())
+    assert text.splitlines()[-3].split()[-3:] == ["2", "1", "3"]
+    assert "probing" in text
 
 
 def test_a_tap_that_has_stalled_says_so_beside_its_state() -> None:

@@ -8,6 +8,7 @@ from harness.workloads import (
     COREDNS,
     DNSDIST,
     FORWARD,
+    FORWARD_DOT,
     IN_FLIGHT,
     PACED,
     PACED_2000,
@@ -63,6 +64,8 @@ ALWAYS = (
 COMPILED = (
     Bar(FORWARD, CPU, 1.0, DNSDIST),
     Bar(FORWARD, CPU, 0.33, COREDNS),
+    Bar(FORWARD_DOT, CPU, 1.2, DNSDIST),
+    Bar(FORWARD_DOT, CPU, 0.6, COREDNS),
     Bar(TWO_TAPS, CPU, 0.9, DNSDIST),
     Bar(TWO_TAPS, CPU, 0.3, COREDNS),
     Bar(CACHE_HIT, CPU, 1.0, DNSDIST),

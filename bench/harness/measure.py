@@ -12,12 +12,13 @@ from harness.children import Children
 from harness.collector import Arrived, Collector
 from harness.counters import CpuTime, InstructionCounter, Instructions, cpu_time, family, peak_mib
 from harness.delayed_upstream import DelayedUpstream
+from harness.encrypted_upstream import EncryptedUpstream
 from harness.loopback import free_port, wait_for_answer
 from harness.outcome import Outcome
 from harness.peers import Peer, Site, TapCount
 from harness.sample import Sample
 from harness.upstream import PROBE, Upstream
-from harness.workloads import Workload
+from harness.workloads import UDP, Workload
 
 SETTLE_S = 0.2  # until the last answers are through
 SETTLE_TAPS_S = 1.1  # dnsdist's library writes what is queued a second later at the latest
@@ -91,7 +92,8 @@ def running(bench: Bench, peer: Peer, workload: Workload) -> Iterator[Stand]:
         paths = [folder / f"tap{number}.sock" for number in range(len(workload.taps))]
         collector = Collector(children, paths)
         upstream = _upstream(bench, children, workload)
-        site = Site(folder, free_port(), upstream.port, paths, workload)
+        ca = upstream.ca if isinstance(upstream, EncryptedUpstream) else None
+        site = Site(folder, free_port(), upstream.port, paths, workload, ca)
         child = children.start(peer.name, peer.configure(site))
         wait_for_answer(site.port, PROBE, lambda: children.require_alive(child))
         yield Stand(peer, site, child.pid, upstream, collector)
@@ -99,6 +101,8 @@ def running(bench: Bench, peer: Peer, workload: Workload) -> Iterator[Stand]:
 
 
 def _upstream(bench: Bench, children: Children, workload: Workload) -> Upstream:
+    if workload.over != UDP:
+        return EncryptedUpstream(children, children.folder, workload.over)
     if workload.upstream_delay_s is None:
         return bench.upstream
     return DelayedUpstream(children, workload.upstream_delay_s)

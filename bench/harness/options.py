@@ -56,6 +56,13 @@ def comparison() -> argparse.ArgumentParser:
 
 def add_common(options: argparse.ArgumentParser, seconds: float = SECONDS) -> None:
     """What the comparison and the growth have in common."""
+    add_proxy(options)
+    options.add_argument("--seconds", type=float, help=f"of load in each measurement, default {seconds:g}")
+    options.add_argument("--quick", action="store_true", help="a smoke test; its figures are rough")
+
+
+def add_proxy(options: argparse.ArgumentParser) -> None:
+    """`proxy`: the builds of ours, see `proxies`."""
     options.add_argument(
         "--proxy",
         action="append",
@@ -63,8 +70,6 @@ def add_common(options: argparse.ArgumentParser, seconds: float = SECONDS) -> No
         metavar="NAME=COMMAND",
         help="a build to measure (repeatable); default: the dnsproxy installed beside this Python",
     )
-    options.add_argument("--seconds", type=float, help=f"of load in each measurement, default {seconds:g}")
-    options.add_argument("--quick", action="store_true", help="a smoke test; its figures are rough")
 
 
 def effort(chosen: argparse.Namespace) -> Effort:

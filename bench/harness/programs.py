@@ -16,9 +16,13 @@ INSTALL = {
     "dnsdist": "apt-get install dnsdist",
     "coredns": "go install github.com/coredns/coredns@latest, with its `coredns` in PATH",
     "unbound": "apt-get install unbound",
+    "unbound-control": "apt-get install unbound",
     "dnsmasq": "apt-get install dnsmasq-base",
     "named": "apt-get install bind9",
     "perf": "apt-get install linux-perf",
+    "dnstap": "apt-get install golang-github-dnstap-golang-dnstap-cli",
+    "fstrm_capture": "apt-get install fstrm-bin",
+    "fstrm_replay": "apt-get install fstrm-bin",
     "dnsproxy": "make setup",
 }
 

@@ -115,7 +115,7 @@ def add_filters(parser: Parser) -> None:
     for option, metavar, text in FILTERS:
         group.add_argument(option, metavar=metavar, action="append", help=text)
     group.add_argument("--since", metavar="TIME", help="RFC 3339, local HH:MM[:SS], or back from now (15m)")
-    group.add_argument("--until", metavar="TIME", help="likewise; messages before it")
+    group.add_argument("--until", metavar="TIME", help="likewise; messages up to it")
     group.add_argument("--sample", metavar="RATE", help="a part of the queries, with their responses: 0.1")
 
 

@@ -12,6 +12,7 @@ from dnsproxy.tap.protobuf import (
     enum,
     number_of,
     octets_of,
+    read_length,
     read_varint,
     spans,
 )
@@ -117,7 +118,7 @@ class Fields:
         self.version = version
         at = len(prefix)
         if octets[at] == 0x1A:
-            size, start = read_varint(octets, at + 1)
+            size, start = read_length(octets, at + 1)
             at = start + size
             self.extra = octets[start:at]
         return at
@@ -128,7 +129,7 @@ class Fields:
             return at
         size, at = octets[at + 1], at + 2
         if size > 0x7F:
-            size, at = read_varint(octets, at - 1)
+            size, at = read_length(octets, at - 1)
         end = at + size
         if end > len(octets):
             raise Undecodable(PAST_THE_END)
@@ -155,7 +156,7 @@ class Fields:
                 break
             size, start = octets[at + 1], at + 2
             if size > 0x7F:
-                size, start = read_varint(octets, at + 1)
+                size, start = read_length(octets, at + 1)
             at = start + size
             if key == 0x52:
                 self.query_message = octets[start:at]
@@ -172,7 +173,7 @@ class Fields:
             if key == 0x78:
                 type = enum(read_varint(octets, value)[0])
             elif key == 0x72:
-                self._read_fields(octets, read_varint(octets, value)[1], behind)
+                self._read_fields(octets, read_length(octets, value)[1], behind)
             elif key == 0x0A:
                 self.identity = octets_of(octets, value, behind)
             elif key == 0x12:
@@ -274,11 +275,11 @@ def _read_prefix(octets: bytes) -> tuple[bytes, bytes | None, bytes | None]:
     """Identity and version where they stand at the beginning, and before both all their octets."""
     at, identity, version = 0, None, None
     if octets[at] == 0x0A:
-        size, start = read_varint(octets, at + 1)
+        size, start = read_length(octets, at + 1)
         at = start + size
         identity = octets[start:at]
     if octets[at] == 0x12:
-        size, start = read_varint(octets, at + 1)
+        size, start = read_length(octets, at + 1)
         at = start + size
         version = octets[start:at]
     return octets[:at], identity, version

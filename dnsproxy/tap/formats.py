@@ -16,6 +16,7 @@ from dnsproxy.tap.pcap import FILE_HEADER, TooLong, record_of
 FSTRM, JSONL, PCAP, PARQUET = "fstrm", "jsonl", "pcap", "parquet"
 FORMATS: Final = (FSTRM, JSONL, PCAP, PARQUET)
 GZIP, ZSTD = ".gz", ".zst"
+WORDS: Final = tuple(kind + packed for packed in ("", GZIP, ZSTD) for kind in FORMATS)  # on a command line
 STANDARD: Final = "-"  # input or output
 _BY_ENDING: Final = {
     ".fstrm": FSTRM,
@@ -41,6 +42,11 @@ def output_format(path: str) -> str:
     if found is None:
         raise WrongUsage(f"{path} does not say what to write; expected --to {', '.join(FORMATS)}")
     return found
+
+
+def plain(word: str) -> str:
+    """The format that one of WORDS says."""
+    return word.removesuffix(GZIP).removesuffix(ZSTD)
 
 
 def compression(path: str) -> str | None:

@@ -77,7 +77,8 @@ class TapFrame(Fields):
     @property
     def latency_ns(self) -> int | None:
         """Response time less query time, which may be negative; None unless it has both."""
-        start, end = self.query_time_ns, self.response_time_ns
+        end = self.response_time_ns  # most queries have none
+        start = None if end is None else self.query_time_ns
         return None if start is None or end is None else end - start
 
     @property
@@ -164,7 +165,7 @@ class TapFrame(Fields):
 
     def _read_question(self) -> None:
         self._is_read = True
-        octets = self.wire
+        octets = self.query_message if self.type & 1 else self.response_message
         if octets is None or len(octets) < dns.QUESTION_START or octets[4:6] == b"\0\0":
             return
         zero = octets.find(b"\0", dns.QUESTION_START)

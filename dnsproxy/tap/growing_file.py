@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from dnsproxy.tap.octets import GZIP_MAGIC, ZSTD_MAGIC, NotWhole, Octets
 from dnsproxy.tap.runs import Run
 
 CHUNK: Final = 64 * 1024  # octets read at once: 400 messages
-MARK_OCTETS: Final = 64  # more than half a message: no other one has the same, with its time and port
+MARK_OCTETS: Final = 256  # a message with STOP and START behind it: no other one has the same, with its time and port
+CLOCK_NS: Final = 2_000_000_000  # for which a file system's clock may stand still: FAT's does
 
 Identity = tuple[int, int]
 Facts = tuple[int, int]
@@ -181,11 +183,16 @@ class GrowingFile:
         self._begin()
 
     def _read(self) -> Iterator[Run]:
-        self._facts = facts_of(os.fstat(self._descriptor))
+        self._facts = self._lasting_facts()
         while data := os.pread(self._descriptor, CHUNK, self._stream.received):
             yield from self._stream.receive_data(data)
             if self._stream.is_over:
                 return
+
+    def _lasting_facts(self) -> Facts:
+        """As it is now; of one that was just written, whose time may stay the same, such as no file has."""
+        size, changed_ns = facts_of(os.fstat(self._descriptor))
+        return (size, -1) if time.time_ns() - changed_ns < CLOCK_NS else (size, changed_ns)
 
     def _unpacked(self) -> Iterator[Run]:
         """Once: a compressed file does not grow."""

@@ -13,7 +13,7 @@ from dnsproxy.dnstap.encode import octets_field
 from dnsproxy.dnstap.redact import STRIPPED, OptionRules, Redactor
 from dnsproxy.dnstap.schema import MessageType
 from dnsproxy.tap.errors import MissingModule, WrongUsage
-from dnsproxy.tap.frame import TapFrame
+from dnsproxy.tap.frame import MAPPED, TapFrame
 from dnsproxy.tap.protobuf import octets_of, spans
 from dnsproxy.wire import QUESTION_START
 
@@ -91,10 +91,14 @@ class Masking:
         return b"".join(pieces)
 
     def _address(self, packed: bytes) -> bytes | None:
-        """What may be seen of an address; None for octets that are none."""
+        """What may be seen of an address, of a v4-mapped one as of IPv4; None for octets that are none."""
         if self._anonymizer is None:
             return packed
-        return self._anonymizer.address(packed) if len(packed) in ADDRESS_OCTETS else None
+        if len(packed) not in ADDRESS_OCTETS:
+            return None
+        if packed.startswith(MAPPED):
+            return MAPPED + self._anonymizer.address(packed[len(MAPPED) :])
+        return self._anonymizer.address(packed)
 
     def _dns_message(self, octets: bytes) -> bytes | None:
         """What may be seen of a DNS message; one without a header has no options."""

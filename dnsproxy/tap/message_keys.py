@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +15,7 @@ from dnsproxy.wire import HEADER, MAX_MESSAGE, OPT, RECORD, name_from_text
 FLAGS: Final = {"qr": 0x8000, "aa": 0x0400, "tc": 0x0200, "rd": 0x0100, "ra": 0x0080, "ad": 0x0020, "cd": 0x0010}
 DNSSEC_OK: Final = 0x8000
 SECTIONS: Final = ("answer", "authority", "additional")
+_GENERIC: Final = re.compile(r"\\# (\d{1,5})((?: [0-9A-Fa-f]+)*)", re.ASCII)  # RFC 3597 section 5
 
 Values = Mapping[str, Any]
 
@@ -60,18 +62,32 @@ def _question(values: Values) -> bytes:
 
 
 def _record(record: Values) -> bytes:
+    rdtype, rdclass = _numbered(record["type"], _TYPES), _numbered(record["class"], _CLASSES)
+    data = _data(rdtype, rdclass, record)
+    return name_from_text(record["name"]) + RECORD.pack(rdtype, rdclass, record["ttl"], len(data)) + data
+
+
+def _data(rdtype: int, rdclass: int, record: Values) -> bytes:
     from dns import rdata, rdataclass, rdatatype
     from dns.exception import DNSException
 
-    rdtype, rdclass = _numbered(record["type"], _TYPES), _numbered(record["class"], _CLASSES)
+    text = record["data"]
+    if not text:  # as in updates (RFC 2136)
+        return b""
+    if generic := _GENERIC.fullmatch(text):  # of a known type where it is not what that demands
+        return _counted(bytes.fromhex(generic[2]), int(generic[1]))
     try:
-        octets = rdata.from_text(
-            rdataclass.RdataClass.make(rdclass), rdatatype.RdataType.make(rdtype), record["data"]
-        ).to_wire()
+        octets = rdata.from_text(rdataclass.RdataClass.make(rdclass), rdatatype.RdataType.make(rdtype), text).to_wire()
     except DNSException as exc:
         raise ValueError(f"{record['type']}: {exc}") from exc
     assert octets is not None
-    return name_from_text(record["name"]) + RECORD.pack(rdtype, rdclass, record["ttl"], len(octets)) + octets
+    return octets
+
+
+def _counted(octets: bytes, size: int) -> bytes:
+    if len(octets) != size:
+        raise ValueError(f"{len(octets)} octets of record data where {size} are announced")
+    return octets
 
 
 def _opt(edns: Values, rcode: int) -> bytes:

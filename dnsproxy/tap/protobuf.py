@@ -11,6 +11,7 @@ GROUP: Final = 3
 GROUP_END: Final = 4
 FIXED32: Final = 5
 VARINT_MAX: Final = 10  # octets; more is no varint
+LENGTH_MAX: Final = 1 << 31  # octets of a field, as the libraries have it; compiled, offsets have no more than 64 bits
 MAX_DEPTH: Final = 100  # of groups in groups, as the libraries have it
 PAST_THE_END: Final = "a field runs past the end"
 
@@ -31,6 +32,17 @@ def read_varint(octets: bytes, at: int) -> tuple[int, int]:
     raise Undecodable("a number of more than ten octets")
 
 
+def read_length(octets: bytes, at: int) -> tuple[int, int]:
+    """The length at `at`, and the offset behind it; as `read_varint`, and Undecodable where no field is that long."""
+    size = octets[at]
+    if size < 0x80:
+        return size, at + 1
+    size, at = read_varint(octets, at)
+    if size > LENGTH_MAX:
+        raise Undecodable(PAST_THE_END)
+    return size, at
+
+
 def read_key(octets: bytes, at: int) -> tuple[int, int]:
     """A field's key, its number and three bits of wire type, and the offset of its value."""
     key, at = read_varint(octets, at)
@@ -45,7 +57,7 @@ def field_end(octets: bytes, key: int, at: int) -> int:
     if wire_type == VARINT:
         return read_varint(octets, at)[1]
     if wire_type == LENGTH:
-        size, at = read_varint(octets, at)
+        size, at = read_length(octets, at)
         return at + size
     if wire_type == FIXED32:
         return at + 4
@@ -97,7 +109,7 @@ def number_of(octets: bytes, key: int, value: int) -> int:
 
 def octets_of(octets: bytes, value: int, behind: int) -> bytes:
     """The octets of a value of wire type LENGTH."""
-    return octets[read_varint(octets, value)[1] : behind]
+    return octets[read_length(octets, value)[1] : behind]
 
 
 def enum(number: int) -> int:

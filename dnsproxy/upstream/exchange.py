@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("dnsproxy")
 
 ANSWERED, TIMEOUT, REFUSED, CLOSED = "answered", "timeout", "refused", "closed"
-SEND_ERROR, CANCELLED, TRUNCATED = "send_error", "cancelled", "truncated"
+SEND_ERROR, CANCELLED, TRUNCATED, TLS_ERROR = "send_error", "cancelled", "truncated", "tls_error"
 MISMATCHES_TOLERATED = 20  # wrong replies to one query; beyond it somebody is guessing, and TCP cannot be guessed
 IDS_BLOCK = 1024  # IDs per read: urandom then costs 0.01 µs each
 RTT_WEIGHT = 0.125  # of a new sample in the moving average (RFC 6298 section 2)
+RTTVAR_WEIGHT = 0.25  # of its distance from that average, in the average of distances
+OWN_LABELS = tuple(f"forward/{label}" for label in ("upstream", "attempt", "zone", "outcome", "rtt"))
 WITHOUT_QUESTION = (FORMERR, SERVFAIL, NOTIMP, REFUSED_RCODE)
 PROBE = 0  # the attempt number of what is neither counted nor tapped
+LEFT = -1  # the same, of an attempt that nobody waits for any more
 
 
 class Carrier(Protocol):
@@ -41,14 +44,33 @@ class Carrier(Protocol):
         """The exchange is over without a reply: its message ID is free again."""
 
 
+class Edit(Protocol):
+    """What was changed in one query before it went out; `asked` is how it was."""
+
+    asked: Query
+
+    def accepts(self, exchange: Exchange, octets: bytes) -> bool:
+        """Whether a reply with the right ID and question is the upstream's, by what was sent beside them."""
+
+    def received(self, exchange: Exchange, octets: bytes) -> bytes | None:
+        """The reply as if nothing had been changed; None: ask the same upstream again (`exchange.is_again`)."""
+
+
 class Exchange(Pending):
-    """An attempt: its own Waiter, whose value is the reply's octets, or None when there is none (see `outcome`)."""
+    """An attempt: its own Waiter, whose value is the reply's octets, or None when there is none (see `outcome`).
+
+    `query` is what goes out; where that was edited, `edit` knows what was asked.
+    """
 
     __slots__ = (
         "attempt",
         "carrier",
+        "edit",
         "id",
+        "is_again",
+        "is_doubted",
         "outcome",
+        "own",
         "query",
         "resent",
         "sent_ns",
@@ -61,7 +83,7 @@ class Exchange(Pending):
     )
 
     id: bytes  # set when it is sent, with what follows
-    sent_ns: int
+    sent_ns: int  # 0 before that
     strays_before: int  # wrong replies on its socket by then
     timer: dict[Expiring, float] | None
 
@@ -76,8 +98,11 @@ class Exchange(Pending):
         self.zone = zone
         self.taps = taps
         self.carrier: Carrier | None = None
+        self.edit: Edit | None = None
         self.outcome = ""
-        self.resent = self.spoofed = False
+        self.sent_ns = 0
+        self.own: dict[str, object] | None = None  # its labels, while others are under way for the same query
+        self.resent = self.spoofed = self.is_again = self.is_doubted = False
         labels = query.metadata
         labels["forward/upstream"] = upstream.name
         labels["forward/attempt"] = labels["forward/attempts"] = attempt
@@ -93,10 +118,12 @@ class Exchange(Pending):
         """The octets have joined the flush of `carrier`."""
         self.carrier = carrier
         self.sent_ns = time.time_ns()
-        if self.attempt:
+        if self.attempt > 0:
             self.upstream.queries += 1
         taps = self.taps
         if taps is not None:
+            if self.own is not None:
+                self.tell(self.own)
             asked = self.query.parent or self.query  # labels describe what the client asked
             if taps.recorder is not None:
                 taps.recorder.forwarder_query(asked, carrier.route, self.sent_ns, octets, self.zone[0])
@@ -112,18 +139,26 @@ class Exchange(Pending):
         rtt_ns = received_ns - self.sent_ns
         upstream.in_flight -= 1
         average_ns = upstream.rtt_ns
-        upstream.rtt_ns = average_ns + (rtt_ns - average_ns) * RTT_WEIGHT if average_ns else rtt_ns
+        if average_ns:
+            error_ns = rtt_ns - average_ns
+            upstream.rtt_ns = average_ns + error_ns * RTT_WEIGHT
+            upstream.rttvar_ns += ((error_ns if error_ns > 0 else -error_ns) - upstream.rttvar_ns) * RTTVAR_WEIGHT
+        else:
+            upstream.rtt_ns = float(rtt_ns)
+            upstream.rttvar_ns = rtt_ns / 2
         if upstream.failures:
-            upstream.recovered()
-        if self.attempt:
+            upstream.recovered(self)
+        if self.attempt > 0:
             upstream.responses += 1
-            labels = self.query.metadata
+            labels = self.query.metadata if self.own is None else self.own
             labels["forward/outcome"] = self.outcome
             labels["forward/rtt"] = rtt_ns // 1000 / 1000
+            if self.own is not None:
+                self.tell(self.own)
         if self.taps is not None and self.carrier is not None:
             self._show(self.taps, self.carrier.route, octets, received_ns)
         if not self.done:
-            self.value = octets
+            self.value = octets if self.edit is None else self.edit.received(self, octets)
             self._finish()
 
     def _show(self, taps: Taps, route: Route, octets: bytes, received_ns: int) -> None:
@@ -148,9 +183,12 @@ class Exchange(Pending):
         carrier, self.carrier = self.carrier, None
         if carrier is not None:
             carrier.forget(self)
+        if self.attempt == LEFT and outcome != TIMEOUT:
+            outcome = CANCELLED  # one that is waited for might have gone again
         self.outcome = outcome
-        if self.attempt:
-            self.query.metadata["forward/outcome"] = outcome
+        if self.attempt > 0:
+            labels = self.query.metadata if self.own is None else self.own
+            labels["forward/outcome"] = outcome
         self.upstream.failed(self, outcome)
         self.set(None)
 
@@ -162,14 +200,46 @@ class Exchange(Pending):
         """Nobody waits for the reply any more."""
         self.failed(CANCELLED)
 
+    def leave(self) -> None:
+        """Nobody waits for the reply any more. It is still heard, for it says how the upstream does, but not told."""
+        if self.done:
+            return
+        if not self.sent_ns:
+            self.cancel()
+            return
+        self.outcome = CANCELLED
+        self.attempt = LEFT
+        self.taps = None
+        self.resent = True  # so that a lost connection ends it
+
+    def share(self) -> None:
+        """From now on others may be under way for the same query: its labels are its own, told when it has news."""
+        if self.own is None:
+            labels = self.query.metadata
+            self.own = {label: labels[label] for label in OWN_LABELS if label in labels}
+
+    def tell(self, own: dict[str, object]) -> None:
+        """Put the labels of an attempt in place of what those of another one may have left."""
+        labels = self.query.metadata
+        labels.pop("forward/outcome", None)
+        labels.pop("forward/rtt", None)
+        labels.update(own)
+
     def mismatched(self, strays: int) -> None:
         """A wrong reply has come to this exchange's socket, the `strays`-th there: too many end the attempt."""
+        self.is_doubted = True
         if strays - self.strays_before > MISMATCHES_TOLERATED:
             self.spoofed = True
             self.failed(CANCELLED)
 
     def matches(self, octets: bytes) -> bool:
-        """Whether the octets, which carry this exchange's ID, are a response to its question (RFC 5452 section 9.1)."""
+        """Whether the octets, which carry this exchange's ID, are a response to its question (RFC 5452 section 9.1).
+
+        Where the query was edited they must also bear what was put into it for that.
+        """
+        return self._is_response(octets) and (self.edit is None or self.edit.accepts(self, octets))
+
+    def _is_response(self, octets: bytes) -> bool:
         shape = self.query.shape
         end = shape.question_end
         if len(octets) < 12 or not octets[2] & wire.QR:

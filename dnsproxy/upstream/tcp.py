@@ -1,22 +1,20 @@
-"""Asking an upstream by TCP (RFC 7766): few connections, kept, pipelined, answered in any order."""
+"""Asking an upstream by TCP (RFC 7766) or TLS (RFC 7858): few connections, kept, pipelined, answered in any order."""
 
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import time
+import random
+from math import inf
 from typing import TYPE_CHECKING
 
-import trio
-
-from dnsproxy.address import Address, sockaddr_of
 from dnsproxy.dnstap.events import Route
 from dnsproxy.stream import MessageReader, framed
-from dnsproxy.upstream.exchange import CANCELLED, CLOSED, REFUSED, TIMEOUT, Exchange, free_id
+from dnsproxy.upstream.exchange import CANCELLED, CLOSED, TIMEOUT, TLS_ERROR, Exchange, draw_ids
+from dnsproxy.upstream.link import Link
+from dnsproxy.upstream.tls import Refusals, Trust
 
 if TYPE_CHECKING:
-    from dnsproxy.flight import Flights
+    from dnsproxy.plugin import Server
     from dnsproxy.upstream.upstream import Upstream
 
 log = logging.getLogger("dnsproxy")
@@ -24,164 +22,115 @@ log = logging.getLogger("dnsproxy")
 CONNECTIONS = 4  # per upstream
 SHARE = 16  # exchanges on a connection before another one is opened
 IN_FLIGHT = 16_384  # a quarter of the IDs
-IDLE_S = 10.0  # without an exchange
-READ_SIZE = 65536
 SILENT_TIMEOUTS = 3  # with no reply between them: the connection is dead though nobody said so
 LATE_KEPT = 1024  # IDs remembered of exchanges that ended without a reply, so that a late one is no mismatch
 OUT_BOUND = 4 * 1024 * 1024  # octets queued on a connection that does not move: it is given up
+PATIENCE = 0.25  # of `timeout` for connecting and TLS; then what waits goes to a second try, unless the first one wins
+PAUSE_S = 1.0  # after a surplus connection was turned away
+AGE_SPREAD = 0.1  # of `max_age`, so that connections that were opened together are not replaced together
+ALPN = ("dot",)
 
 
 class TcpConnection:
-    """One connection, from its connect to its loss."""
+    """One connection, from its connect to its loss. `done` and `expire` are for its own timer."""
 
     def __init__(self, pool: TcpPool) -> None:
         self.pool = pool
         self.upstream = pool.upstream
         self.flights = pool.flights
-        self.stream: trio.socket.SocketType | None = None
-        self.scope = trio.CancelScope()
-        self.waiting: list[Exchange] = []  # until the connection stands
+        self.link = Link(self, pool.server, pool.upstream.options, pool.trust, pool.refusals)
+        self.waiting: dict[Exchange, None] = {}  # until the connection stands
         self.exchanges: dict[bytes, Exchange] = {}
         self.late: dict[bytes, bytes] = {}
-        self.out = bytearray()
-        self.blocked = trio.Event()
-        self.touched = False
-        self.closed = False
+        self.frames: list[bytes] = []
+        self.reader = MessageReader()
+        self.done = False
+        self.is_established = False
         self.was_used = False  # a reply has come: losing it now is no failure of the upstream
         self.silent_timeouts = 0
-        self.route = Route.of("TCP", None, pool.upstream.address)
+        self.began_at = self.active_at = self.flights.now
+        self.retire_at = self.began_at + pool.draw_age()
+        self.second: TcpConnection | None = None  # the try that was begun because this one takes too long
+        self.route = Route.of(pool.protocol, None, pool.upstream.address)
 
     @property
     def in_flight(self) -> int:
         """Exchanges that this connection has taken on."""
         return len(self.exchanges) + len(self.waiting)
 
+    def open(self) -> None:
+        """Begin to connect."""
+        self.flights.timers.at(self.began_at + self.upstream.timeout_s * PATIENCE, self)
+        self.link.open()
+
     def take(self, exchange: Exchange) -> None:
         """Send an exchange now, or as soon as the connection stands."""
-        if self.stream is None:
-            self.waiting.append(exchange)
-            exchange.carrier = self
-        else:
+        if self.is_established:
             self._write(exchange)
+        else:
+            self.waiting[exchange] = None
+            exchange.carrier = self
 
     def _write(self, exchange: Exchange) -> None:
-        taken = exchange.id = free_id(self.pool.ids, self.exchanges)
-        self.exchanges[taken] = exchange
+        exchanges = self.exchanges
+        ids = self.pool.ids
+        taken = ids.pop() if ids else draw_ids(ids)
+        while taken in exchanges:
+            taken = ids.pop() if ids else draw_ids(ids)
+        exchange.id = taken
+        exchanges[taken] = exchange
+        self.active_at = self.flights.now
         octets = taken + exchange.query.wire[2:]
-        self.out += framed(octets)
-        exchange.sent(self, octets)
-        if not self.touched:
-            self.touched = True
+        frames = self.frames
+        if not frames:
             self.flights.touched.append(self)
-
-    def forget(self, exchange: Exchange) -> None:
-        """The exchange is over without a reply."""
-        if exchange in self.waiting:
-            self.waiting.remove(exchange)
-        elif self.exchanges.pop(exchange.id, None) is not None:
-            if len(self.late) >= LATE_KEPT:
-                self.late.clear()
-            self.late[exchange.id] = exchange.query.shape.question
-            self.silent_timeouts += 1
-            if self.silent_timeouts >= SILENT_TIMEOUTS and not self.closed:
-                self.was_used = False  # a connection on which nothing comes is a failure, not an idle close
-                self.closed = True
-                self.flights.submit(self.lose, CLOSED)
+        frames.append(framed(octets))
+        exchange.sent(self, octets)
 
     def flush(self) -> None:
-        """Send as much as the kernel takes."""
-        self.touched = False
-        if self.closed or self.stream is None or not self.out:
+        """Send what is queued."""
+        frames, self.frames = self.frames, []
+        if self.done:
             return
-        try:
-            sent = os.write(self.stream.fileno(), self.out)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self.lose(CLOSED)
-            return
-        del self.out[:sent]
-        if len(self.out) > OUT_BOUND:
+        self.link.write_each(frames)
+        if len(self.link.waiting) > OUT_BOUND and not self.done:
             self.was_used = False  # it does not read: a failure
             self.lose(CLOSED)
-        elif self.out:
-            self.blocked.set()
 
-    async def run(self) -> None:
-        """Connect, then read until the connection is lost, idle for too long or given up."""
-        outcome = REFUSED
-        with self.scope:
-            try:
-                with trio.fail_after(self.upstream.timeout_s):
-                    stream = await self._connect()
-                outcome = CLOSED
-                await self._serve(stream)
-            except OSError as exc:
-                log.debug("%s: %s", self.upstream.url, exc)
-            except trio.TooSlowError:
-                outcome = TIMEOUT
-        self.flights.submit(self.lose, outcome)
-
-    async def _connect(self) -> trio.socket.SocketType:
-        address = self.upstream.address
-        stream = trio.socket.socket(address.socket_family, socket.SOCK_STREAM)
-        try:
-            await stream.connect(address.socket_tuple())
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.route = Route.of("TCP", Address(sockaddr_of(stream.getsockname())), address)
-        except BaseException:
-            stream.close()
-            raise
-        return stream
-
-    async def _serve(self, stream: trio.socket.SocketType) -> None:
-        with stream:
-            self.flights.submit(self._established, stream)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write_on, stream)
-                try:
-                    await self._read(stream)
-                except OSError as exc:
-                    log.debug("%s: %s", self.upstream.url, exc)
-                finally:
-                    nursery.cancel_scope.cancel()
-
-    def _established(self, stream: trio.socket.SocketType) -> None:
-        """Send what has waited for the connection."""
-        if self.closed:
-            return
-        self.stream = stream
-        waiting, self.waiting = self.waiting, []
-        for exchange in waiting:
-            if not exchange.done:
+    def established(self) -> None:
+        """Send what has waited for the connection, or for a second try that was slower."""
+        self.is_established = True
+        self.route = Route.of(self.pool.protocol, self.link.local, self.upstream.address)
+        tries: TcpConnection | None = self
+        while tries is not None:
+            waiting, tries.waiting = tries.waiting, {}
+            for exchange in waiting:
                 self._write(exchange)
+            tries = tries.second
+        self.second = None
+        self.active_at = self.flights.now
+        self._set_timer()
 
-    async def _read(self, stream: trio.socket.SocketType) -> None:
-        reader = MessageReader()
-        while True:
-            with trio.move_on_after(IDLE_S) as idle:
-                data = await stream.recv(READ_SIZE)
-            if idle.cancelled_caught:
-                if not self.in_flight:
-                    self.closed = True  # at once: the driver must not choose it any more
-                    return
-                continue
-            if not data:
-                return
-            messages = reader.receive_data(data)
-            if messages:
-                self.flights.submit(self._take_replies, messages, time.time_ns())
-
-    def _take_replies(self, messages: list[bytes], received_ns: int) -> None:
-        for octets in messages:
-            exchange = self.exchanges.get(octets[:2])
-            if exchange is None or not exchange.matches(octets):
+    def receive_data(self, data: bytes, received_ns: int) -> None:
+        """Match replies to their exchanges."""
+        exchanges = self.exchanges
+        for octets in self.reader.receive_data(data):
+            exchange = exchanges.get(octets[:2])
+            if exchange is None:
                 self._stray(octets)
                 continue
-            del self.exchanges[exchange.id]
+            shape = exchange.query.shape
+            exact = octets[12 : shape.question_end] == shape.question and octets[2] & 0x80 and octets[5] == 1
+            if not exact and not exchange.matches(octets):
+                self._stray(octets)
+                continue
+            del exchanges[octets[:2]]
             self.was_used = True
             self.silent_timeouts = 0
             exchange.answered(octets, received_ns)
+        self.active_at = self.flights.now
+        if not exchanges and self.active_at >= self.retire_at:
+            self.lose(CLOSED)
 
     def _stray(self, octets: bytes) -> None:
         """A reply to nothing in flight: late, or wrong. The wait goes on."""
@@ -189,72 +138,179 @@ class TcpConnection:
         if question is None or octets[12 : 12 + len(question)] != question:
             self.upstream.mismatches += 1
 
-    async def _write_on(self, stream: trio.socket.SocketType) -> None:
-        """Wait where the driver may not: for the kernel to take more."""
-        while True:
-            await self.blocked.wait()
-            self.blocked = trio.Event()
-            await trio.lowlevel.wait_writable(stream)
-            self.flights.submit(self.flush)
+    def forget(self, exchange: Exchange) -> None:
+        """The exchange is over without a reply."""
+        if exchange in self.waiting:
+            del self.waiting[exchange]
+        elif self.exchanges.pop(exchange.id, None) is not None:
+            if len(self.late) >= LATE_KEPT:
+                self.late.clear()
+            self.late[exchange.id] = exchange.query.shape.question
+            self.silent_timeouts += 1
+            if self.silent_timeouts >= SILENT_TIMEOUTS and not self.done:
+                self.was_used = False  # a connection on which nothing comes is a failure, not an idle close
+                self.done = True
+                self.flights.submit(self.lose, CLOSED)
+
+    def expire(self) -> None:
+        """Its timer: connecting takes long, or nothing goes over it any more, or it is too old."""
+        now = self.flights.now
+        if not self.is_established:
+            self._hurry(now)
+        elif not self.exchanges and now >= self._ends_at():
+            self.lose(CLOSED)
+        else:
+            self._set_timer()
+
+    def _ends_at(self) -> float:
+        return min(self.active_at + self.upstream.options.idle_timeout, self.retire_at)
+
+    def _set_timer(self) -> None:
+        """For the end of its idleness or its age; while it is in use beyond that, once per `idle_timeout`."""
+        when, now = self._ends_at(), self.flights.now
+        self.flights.timers.at(when if when > now else now + self.upstream.options.idle_timeout, self)
+
+    def _hurry(self, now: float) -> None:
+        """It does not stand yet: try a second one for what waits, and give up when an exchange would."""
+        ends_at = self.began_at + self.upstream.timeout_s
+        if now >= ends_at:
+            self.lose(TIMEOUT)
+            return
+        if self.second is None and self.waiting:
+            self.second = self.pool.begin_again(self)
+        self.flights.timers.at(ends_at, self)
+
+    def lost(self, outcome: str) -> None:
+        """The link has ended."""
+        self.lose(outcome)
 
     def lose(self, outcome: str) -> None:
         """The connection is over: what was under way goes again if this one had worked before, else it has failed."""
-        self.closed = True
-        self.stream = None
-        self.scope.cancel()
-        self.pool.connections.discard(self)
-        lost = [*self.exchanges.values()]
-        again = [exchange for exchange in lost if self.was_used and not exchange.resent]
-        self.exchanges.clear()
-        for exchange in again:
-            exchange.resent = True
+        self.done = True
+        self.link.close()
+        self.pool.left(self)
+        exchanges, self.exchanges = self.exchanges, {}
+        again: list[Exchange] = []
+        failed = list(self.waiting)
+        for exchange in exchanges.values():
+            if self.was_used and not exchange.resent:
+                exchange.resent = True
+                again.append(exchange)
+            else:
+                failed.append(exchange)
         self.pool.resend(again)
-        for exchange in [*lost, *self.waiting]:
-            if exchange not in again:
-                exchange.failed(outcome)
+        for exchange in failed:
+            exchange.failed(outcome)
 
     def __repr__(self) -> str:
-        return f"<TcpConnection to {self.upstream.name}, {self.in_flight} in flight{', closed' if self.closed else ''}>"
+        return f"<TcpConnection to {self.upstream.name}, {self.in_flight} in flight{', closed' if self.done else ''}>"
 
 
 class TcpPool:
-    """The connections towards one upstream."""
+    """The connections towards one upstream, over TLS where its scheme says so; OSError when a PEM file will not do."""
 
-    def __init__(self, upstream: Upstream, flights: Flights) -> None:
+    def __init__(self, upstream: Upstream, server: Server) -> None:
+        options = upstream.options
         self.upstream = upstream
-        self.flights = flights
+        self.server = server
+        self.flights = server.flights
         self.ids: list[bytes] = []
         self.connections: set[TcpConnection] = set()
+        self.protocol = "DOT" if options.tls is not None else "TCP"
+        self.trust = Trust(options.tls, options.address, ALPN) if options.tls is not None else None
+        self.refusals = Refusals(options, server.flights) if options.tls is not None else None
+        self.surplus_from = -inf  # when more connections than one may be opened again
+        self.closed = False
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are, those included that are being made."""
+        return len(self.connections)
+
+    @property
+    def handshakes(self) -> int:
+        """TLS handshakes that were completed, so far."""
+        return 0 if self.trust is None else self.trust.handshakes
+
+    @property
+    def resumptions(self) -> int:
+        """Those among `handshakes` that resumed a session."""
+        return 0 if self.trust is None else self.trust.resumptions
+
+    def draw_age(self) -> float:
+        """How long a new connection may get queries, in seconds."""
+        max_age = self.upstream.options.max_age
+        return inf if max_age is None else max_age * random.uniform(1 - AGE_SPREAD, 1)  # noqa: S311  no secret
 
     def send(self, exchange: Exchange) -> None:
         """Send an exchange on the least busy connection, opening one when all have their share."""
-        if self.upstream.nursery is None:  # at the end
+        chosen = None if self.closed else self._choose()
+        if chosen is not None and chosen.in_flight < IN_FLIGHT:
+            chosen.take(exchange)
+        elif chosen is None and not self.closed:
+            exchange.failed(TLS_ERROR)
+        else:
             exchange.failed(CLOSED)
-            return
-        usable = [connection for connection in self.connections if not connection.closed]
-        chosen = min(usable, key=lambda connection: connection.in_flight, default=None)
-        if chosen is None or (chosen.in_flight >= SHARE and len(usable) < CONNECTIONS):
-            chosen = self._open()
-        if chosen.in_flight >= IN_FLIGHT:
-            exchange.failed(CLOSED)
-            return
-        chosen.take(exchange)
+
+    def _choose(self) -> TcpConnection | None:
+        """One that stands, else one that is being made, else a new one; None while a certificate is refused."""
+        now = self.flights.now
+        ready: TcpConnection | None = None
+        coming: TcpConnection | None = None
+        for one in self.connections:
+            if one.done or now >= one.retire_at or one.second is not None:
+                continue
+            if one.is_established:
+                if ready is None or one.in_flight < ready.in_flight:
+                    ready = one
+            elif coming is None or one.in_flight < coming.in_flight:
+                coming = one
+        if ready is not None:
+            if ready.in_flight >= SHARE and coming is None and now >= self.surplus_from and self._has_room():
+                self._open()  # for those to come: who is here does not wait
+            return ready
+        if coming is not None and (self.trust is not None or coming.in_flight < SHARE or not self._has_room()):
+            return coming  # one handshake serves all who wait: the next ones resume its session
+        return self._open()
+
+    def _has_room(self) -> bool:
+        return len(self.connections) < CONNECTIONS
+
+    def _open(self) -> TcpConnection | None:
+        if self.refusals is not None and self.refusals.holds():
+            return None
+        connection = TcpConnection(self)
+        self.connections.add(connection)
+        connection.open()
+        return connection
+
+    def begin_again(self, slow: TcpConnection) -> TcpConnection | None:
+        """A second try for what waits on a connection that takes long to stand; None when there is no room."""
+        second = self._open() if self._has_room() else None
+        if second is not None:
+            waiting, slow.waiting = slow.waiting, {}
+            for exchange in waiting:
+                second.take(exchange)
+        return second
 
     def resend(self, exchanges: list[Exchange]) -> None:
         """Send the exchanges of a lost connection again, on a new one."""
-        if exchanges:
-            fresh = self._open()
-            for exchange in exchanges:
+        fresh = self._open() if exchanges else None
+        for exchange in exchanges:
+            if fresh is None:
+                exchange.failed(TLS_ERROR)
+            else:
                 fresh.take(exchange)
 
-    def _open(self) -> TcpConnection:
-        connection = TcpConnection(self)
-        self.connections.add(connection)
-        self.upstream.start(connection.run)
-        return connection
+    def left(self, connection: TcpConnection) -> None:
+        """It is over. One that nobody used, beside others, was one too many for the upstream."""
+        self.connections.discard(connection)
+        if not connection.was_used and self.connections:
+            self.surplus_from = self.flights.now + PAUSE_S
 
     def close(self) -> None:
-        """End every exchange and close every connection."""
+        """End every exchange and close every connection, for good."""
+        self.closed = True
         for connection in list(self.connections):
             connection.was_used = False
             connection.lose(CANCELLED)

@@ -16,6 +16,7 @@ from dnsproxy.datagram import stamp
 from dnsproxy.dnstap.events import Route
 from dnsproxy.flight import Waiter
 from dnsproxy.upstream.exchange import CANCELLED, REFUSED, SEND_ERROR, Exchange, draw_ids
+from dnsproxy.upstream.sockets import datagram_socket
 
 if TYPE_CHECKING:
     from dnsproxy.datagram import DatagramReceiver, DatagramSender
@@ -74,7 +75,7 @@ class UdpSocket:
                 continue
             shape = exchange.query.shape
             exact = octets[12 : shape.question_end] == shape.question and octets[2] & 0x80 and octets[5] == 1
-            if not exact and not exchange.matches(octets):
+            if (not exact or exchange.edit is not None) and not exchange.matches(octets):
                 self._stray(octets, exchange)
                 continue
             del exchanges[octets[:2]]
@@ -265,12 +266,10 @@ class UdpPool:
 
     def _open(self) -> UdpSocket:
         """A socket on a port that the system draws at random."""
-        address = self.upstream.address
-        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        sock = socket.socket(address.socket_family, kind)
+        sock = datagram_socket(self.upstream.options)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            sock.connect(address.socket_tuple())
+            sock.connect(self.upstream.address.socket_tuple())
             opened = UdpSocket(self, sock, self.flights.now)
             self.driver.add(opened)
         except OSError:

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import logging
-import random
+import time
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
-from dnsproxy.flight import first_of
-from dnsproxy.message import Endpoint, Query
-from dnsproxy.shape import shape_of
-from dnsproxy.upstream.exchange import CANCELLED, PROBE, REFUSED, TIMEOUT, Exchange
-from dnsproxy.upstream.tcp import TcpPool
+from dnsproxy.upstream.edits import Edits
+from dnsproxy.upstream.exchange import CANCELLED, PROBE, TIMEOUT, Exchange
+from dnsproxy.upstream.health import SERVFAIL, Health
+from dnsproxy.upstream.pools import stream_pool
+from dnsproxy.upstream.probes import Prober
 from dnsproxy.upstream.udp import SOCKETS, UdpPool
 
 if TYPE_CHECKING:
-    from dnsproxy.address import Address
     from dnsproxy.plugin import Server
+    from dnsproxy.upstream.options import UpstreamOptions
 
 log = logging.getLogger("dnsproxy")
 
-FALL = 3  # failures in a row until an upstream is passed over
-PROBE_TIMEOUT_S = 1.0
-PROBE_EVERY_S = 0.5  # first interval between probes
-PROBE_AT_MOST_S = 1.0  # what the interval grows to: a recovered upstream is found within two seconds
 DESCRIPTORS_SHARE = 0.5  # of the descriptor limit that all upstreams' sockets together may take
-PROBE_QUERY = b"\0\0\1\0\0\1\0\0\0\0\0\0" + b"\0\0\2\0\1"  # . NS, RD
-PLURALS = {"timeout": "timeouts", "refused": "refused", "closed": "closed", "send_error": "send errors"}
-NO_ZONE = (b"\0", ".")
+DRAIN_LOOK_S = 0.05
 
 
 class Changes:
@@ -39,26 +34,30 @@ class Changes:
 
 
 class Upstream:
-    """A resolver that is asked. `stream` says how: True by TCP, False by UDP, None as the client asked us."""
+    """A resolver that is asked. `stream` says how: True over connections, False by UDP, None as the client asked us."""
 
-    def __init__(self, server: Server, address: Address, stream: bool | None, timeout_s: float) -> None:
+    def __init__(self, server: Server, options: UpstreamOptions, timeout_s: float) -> None:
         self.flights = server.flights
-        self.address = address
-        self.stream = stream
+        self.options = options
+        self.address = options.address
+        self.stream = options.stream
         self.timeout_s = timeout_s  # the longest that any exchange here is waited for
-        self.name = str(address)
-        self.url = f"{'tcp' if stream else 'udp'}://{address}"
+        self.name = str(options.address)
+        self.url = options.url
+        self.edits = None if options.edits.is_empty else Edits(options)
         self.udp = UdpPool(self, server.flights, server.driver, server.receiver, server.sender)
-        self.tcp = TcpPool(self, server.flights)
+        self.tcp = stream_pool(self, server)
         self.nursery: trio.Nursery | None = None
+        self.health = Health(options.health, self.flights.now)
+        self.prober = Prober(self)
+        self.up = True  # as health says, and what follows too: the query path looks here
         self.failures = 0
-        self.refused_at = -1.0
-        self.up = True
+        self.risen_at = -inf
+        self.risen_ns = 0  # the same by the wall clock
         self.is_watched = False  # by a tap: then it matters when the kernel took a reply
-        self.probing = False
         self.queries = self.responses = self.timeouts = self.mismatches = 0
         self.in_flight = 0
-        self.rtt_ns = 0.0
+        self.rtt_ns = self.rttvar_ns = 0.0  # averages of what answers take, and of the distance from that
 
     def limit_sockets(self, upstreams: int, descriptors: int) -> None:
         """Share the process's descriptors among that many upstreams."""
@@ -68,6 +67,9 @@ class Upstream:
         """Own the connections until cancelled."""
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
+            self.health.changed_at = trio.current_time()
+            if not self.options.health.servfail_is_up:
+                self.flights.submit(self.prober.start)
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -75,6 +77,12 @@ class Upstream:
                 self.nursery = None
                 self.udp.close()
                 self.tcp.close()
+
+    async def drain(self, deadline_s: float) -> None:
+        """Nobody will ask it any more: wait for what is in flight."""
+        with trio.move_on_after(min(deadline_s, self.timeout_s)):
+            while self.in_flight > self.prober.in_flight:  # noqa: ASYNC110  an event would cost every answer a test
+                await trio.sleep(DRAIN_LOOK_S)
 
     def start(self, async_fn: Callable[[], Awaitable[Any]]) -> None:
         """Run a connection; without a nursery, at the end, nothing happens and its exchanges time out."""
@@ -84,6 +92,8 @@ class Upstream:
     def ask(self, exchange: Exchange, stream: bool, timeout_s: float) -> None:
         """Send an exchange; it fails by itself when `timeout_s` has passed. Await it for the reply."""
         self.in_flight += 1
+        if self.edits is not None:
+            self.edits.prepare(exchange, stream)
         flights = self.flights
         fifo = flights.timers.fifos.get(timeout_s)
         if fifo is None:
@@ -97,69 +107,67 @@ class Upstream:
         else:
             self.udp.send(exchange)
 
-    def recovered(self) -> None:
-        """A reply came after failures."""
-        self.failures = 0
-        if not self.up:
-            self.up = True
-            Changes.number += 1
-            log.warning("upstream %s up: answered", self.url)
+    def recovered(self, exchange: Exchange) -> None:
+        """A reply came after failures. What a probe's reply means, its sender says."""
+        if exchange.attempt == PROBE:
+            return
+        self.health.answered()
+        self._look_at_health(False)
+        self.prober.hurry()
+
+    def probed(self, is_well: bool) -> None:
+        """A probe was answered: well, or in a way that is no answer."""
+        now = self.flights.now
+        self._look_at_health(self.health.probe_answered(now) if is_well else self.health.failed(SERVFAIL, now, True))
 
     def failed(self, exchange: Exchange, outcome: str) -> None:
         """An exchange ended without a reply."""
         self.in_flight -= 1
-        if outcome == TIMEOUT and exchange.attempt != PROBE:
+        is_probe = exchange.attempt == PROBE
+        if outcome == TIMEOUT and not is_probe:
             self.timeouts += 1
-        if outcome == CANCELLED or self.nursery is None or self._is_same_refusal(outcome):
+        if outcome == CANCELLED or exchange.spoofed or self.nursery is None or self._is_history(exchange):
             return
-        self.failures += 1
-        if self.up and self.failures >= FALL:
-            self.up = False
+        self._look_at_health(self.health.failed(outcome, self.flights.now, is_probe))
+        self.prober.start()
+
+    def _is_history(self, exchange: Exchange) -> bool:
+        """Whether it was sent before the upstream came up again: what became of it says nothing about now."""
+        is_recent = self.flights.now - self.risen_at < self.timeout_s
+        return is_recent and 0 < exchange.sent_ns < self.risen_ns
+
+    def _look_at_health(self, has_changed: bool) -> None:
+        health = self.health
+        self.failures = health.unanswered
+        if has_changed:
+            self.up = health.up
+            if self.up:
+                self.risen_at, self.risen_ns = health.risen_at, time.time_ns()
             Changes.number += 1
-            log.warning("upstream %s down: %d %s", self.url, self.failures, PLURALS.get(outcome, outcome))
-            if not self.probing:
-                self.probing = True
-                self.flights.spawn(self._probe(), f"probing {self.url}")
-
-    def _is_same_refusal(self, outcome: str) -> bool:
-        """A closed port is one hint, however many exchanges end with it."""
-        if outcome != REFUSED:
-            return False
-        before, self.refused_at = self.refused_at, self.flights.now
-        return before == self.refused_at
-
-    async def _probe(self) -> None:
-        """Ask until something answers, with backoff and jitter."""
-        try:
-            await self._probe_while_down()
-        finally:
-            self.probing = False
-
-    async def _probe_while_down(self) -> None:
-        every_s = PROBE_EVERY_S
-        while not self.up:
-            await first_of(until=self.flights.now + every_s * random.uniform(0.8, 1.0))  # noqa: S311  jitter, no secret
-            if self.nursery is None:
-                return
-            query = Query(PROBE_QUERY, shape_of(PROBE_QUERY), b"\0" * 28, Endpoint("UDP", self.address), 0)
-            exchange = Exchange(query, self, PROBE, NO_ZONE, None)
-            self.ask(exchange, bool(self.stream), min(PROBE_TIMEOUT_S, self.timeout_s))
-            await exchange
-            every_s = min(every_s * 1.5, PROBE_AT_MOST_S)
+            log.warning("upstream %s %s: %s", self.url, health.state, health.reason)
 
     def upstream_status(self) -> dict[str, Any]:
         """This upstream in `dnsproxy status`."""
         return {
             "name": self.name,
             "address": self.url,
-            "state": "up" if self.up else "down",
+            "transport": self.options.scheme or "udp+tcp",
+            "state": self.health.state,
+            "since_s": round(max(self.flights.now - self.health.changed_at, 0.0), 1),
+            "transitions": self.health.transitions,
+            "failures": self.health.failures_in_a_row,
             "queries": self.queries,
             "responses": self.responses,
             "timeouts": self.timeouts,
             "mismatches": self.mismatches,
-            "in_flight": self.in_flight,
+            "in_flight": self.in_flight - self.prober.in_flight,
             "rtt_ms": round(self.rtt_ns / 1e6, 3) if self.rtt_ns else None,
+            "probes": self.prober.sent,
+            "probe_failures": self.prober.failed,
+            "connections": self.tcp.open_connections,
+            "handshakes": self.tcp.handshakes,
+            "resumptions": self.tcp.resumptions,
         }
 
     def __repr__(self) -> str:
-        return f"<Upstream {self.url} {'up' if self.up else 'down'}, {self.in_flight} in flight>"
+        return f"<Upstream {self.url} {self.health.state}, {self.in_flight} in flight>"

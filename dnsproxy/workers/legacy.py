@@ -12,7 +12,17 @@ from dnsproxy.status import IDENTITIES, Entry, added, merged
 COUNTERS: Final = {
     "listeners": ("queries", "responses", "dropped", "send_failed"),
     "taps": ("offered", "sent", "dropped", "bytes", "connects", "reconnects"),
-    "upstreams": ("queries", "responses", "timeouts", "mismatches"),
+    "upstreams": (
+        "queries",
+        "responses",
+        "timeouts",
+        "mismatches",
+        "transitions",
+        "probes",
+        "probe_failures",
+        "handshakes",
+        "resumptions",
+    ),
     "limits": ("refused", "run_tasks_refused"),
 }
 

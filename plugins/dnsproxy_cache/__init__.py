@@ -12,6 +12,7 @@ from dnsproxy.flight import Flights, Pending
 from dnsproxy.message import Query, Response
 from dnsproxy.metric import Metric
 from dnsproxy.plugin import Plugin, Server, Stage
+from dnsproxy.subnet import LABEL, Subnet
 from dnsproxy.values import show_duration, show_size
 from dnsproxy.wire import TC
 from dnsproxy_cache.asking import Miss
@@ -106,7 +107,7 @@ class Cache(Plugin):
         if now >= entry.expires:
             self._count_miss(query)
             return self.refresher.refresh(query, key, entry)
-        if not (query.partition or query.shape.ecs or entry.failed):
+        if entry.key == key and not (query.partition or query.shape.ecs or entry.failed):
             self.store.know(query.shape.key, entry)
         return self._hit(query, entry, now)
 
@@ -120,9 +121,26 @@ class Cache(Plugin):
             shared = self.store.get(shared_key(query) or b"")
             if shared is not None and shared.scope == 0 and now < shared.expires:
                 return shared
+        elif self.store.subnets.lengths:
+            narrower = self._find_narrower(query, key, now)
+            if narrower is not None:
+                return narrower
         if entry is None or entry.failed or now >= entry.expires + self.store.stale_s:
             return None
         return entry
+
+    def _find_narrower(self, query: Query, key: bytes, now: float) -> Entry | None:
+        """An entry for a part of the clients to which this one belongs: a fresh one, else one to serve stale."""
+        stale = None
+        for narrower in self.store.subnets.keys(query.client_sockaddr, key):
+            entry = self.store.get(narrower)
+            if entry is None:
+                continue
+            if now < entry.expires and entry.serves(query.shape.opt_offset >= 0):
+                return entry
+            if stale is None and not entry.failed and entry.expires <= now < entry.expires + self.store.stale_s:
+                stale = entry
+        return stale
 
     def _hit(self, query: Query, entry: Entry, now: float) -> Response:
         shape = query.shape
@@ -164,6 +182,9 @@ class Cache(Plugin):
         """Keep what the rest of the chain has answered, if it may be kept."""
         now = self.flights.now
         store = self.store
+        subnet = query.metadata.get(LABEL)
+        if isinstance(subnet, Subnet) and not query.shape.ecs:
+            key = self._narrow(key_of(query) or key, subnet, response)
         before = store.get(key)
         if before is not None and before.filled_at == now and not before.failed:
             return  # kept just now, for the first of several with this question
@@ -175,6 +196,12 @@ class Cache(Plugin):
             store.put(shared or key, answer, now, query.shape.opt_offset >= 0)
         elif before is not None and not response.wire[2] & TC and is_good(response):
             store.drop(key)
+
+    def _narrow(self, key: bytes, subnet: Subnet, response: Response) -> bytes:
+        """The key of an answer that is for that subnet only; what was for all clients is no more."""
+        if response.policy is None and is_good(response):
+            self.store.drop(key)
+        return self.store.subnets.key_for(subnet, key)
 
     def status(self) -> dict[str, object] | None:
         """Counters of the store, once when several chains share it."""

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from dnsproxy_cache.entry import Entry
+from dnsproxy_cache.subnets import Subnets
 
 if TYPE_CHECKING:
     from dnsproxy_cache.reading import Answer
@@ -32,6 +33,7 @@ class Store:
         self.entries: dict[bytes, Entry] = {}
         self.most_known = min(KNOWN, size // KNOWN_OCTETS)
         self.known: dict[bytes, Entry] = {}  # by Shape.key: exact octets of queries without partition
+        self.subnets = Subnets()
         self.probation: deque[Entry] = deque()
         self.protected: deque[Entry] = deque()
         self.probation_size = self.used = 0

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import resource
-import socket
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
 import trio
 
-from dnsproxy.address import Address
 from dnsproxy.config import CheckContext, OptionError
 from dnsproxy.errors import QueryError
 from dnsproxy.message import Query, Response
 from dnsproxy.metric import Metric
 from dnsproxy.plugin import Plugin, Server, Stage, Tap
 from dnsproxy.upstream.taps import Taps
-from dnsproxy.upstream.upstream import Upstream
 from dnsproxy.wire import is_below, label_count, name_to_text
+from dnsproxy_forward.checks import errors_in
 from dnsproxy_forward.config import ForwardConfig
-from dnsproxy_forward.stanza import Counters, Stanza
-from dnsproxy_forward.targets import Target, read_nameservers
+from dnsproxy_forward.nodata import has_no_data
+from dnsproxy_forward.stanza import COUNTED, Counters, Stanza
+from dnsproxy_forward.supply import Supply
 
 __all__ = ["Forward", "ForwardConfig"]
 
 log = logging.getLogger("dnsproxy")
 
-RESOLVE_WAIT_S = 0.3  # start-up waits no longer for names of upstreams
-RESOLVE_AGAIN_S = 5.0
 ROUTES = 8192  # names whose stanzas are remembered
 Match = tuple[Stanza, tuple[bytes, str]]
 
@@ -55,21 +50,13 @@ class Forward(Plugin):
         self.by_zone: list[tuple[bytes, Match]] = []
         self.routes: dict[bytes, list[Match]] = {}
         self.only: Match | None = None
-        self.found: dict[Target, list[str]] = {}  # addresses of host names
-        self.missing: set[Target] = set()  # what could not be looked up, and has been told
         self.server: Server
+        self.supply: Supply
 
     @classmethod
     def check(cls, stanzas: Sequence[ForwardConfig], context: CheckContext) -> Iterable[OptionError]:
-        """An upstream that is one of the same server's listeners would ask itself for ever."""
-        for number, config in enumerate(stanzas):
-            scheme = "tcp" if config.force_tcp else "udp" if config.prefer_udp else None
-            for index, target in enumerate(config.to):
-                for host in _hosts(target):
-                    if context.listens_on(host, target.port, target.scheme or scheme):
-                        what = f'"{target}" names {host}, which is' if target.file else f'"{target}" is'
-                        message = f"{what} a listener of this very server, a loop; expected another one"
-                        yield OptionError("to", message, index, stanza=number)
+        """What no single value shows: loops, files that will not do, libraries that are not there."""
+        return errors_in(stanzas, context)
 
     def bind(self, plugins: Sequence[Plugin], server: Server) -> None:
         """Find the taps, lease the upstreams whose addresses are known."""
@@ -79,7 +66,7 @@ class Forward(Plugin):
         for stanza in self.work:
             stanza.taps = taps
             stanza.counters = server.lease(("forward counters", stanza.config), Counters)
-            self._lease(stanza)
+        self.supply = Supply(server, self.work)
         pairs = [(zone, stanza) for stanza in self.work for zone in stanza.config.zones]
         pairs.sort(key=lambda pair: label_count(pair[0]), reverse=True)
         self.by_zone = [(zone, (stanza, (zone, name_to_text(zone)))) for zone, stanza in pairs]
@@ -96,22 +83,22 @@ class Forward(Plugin):
         if not matches:
             return self.next(query)
         stanza, zone = matches[0]
-        if len(matches) == 1 or not stanza.config.next:
+        if len(matches) == 1 or not stanza.passes_on:
             return stanza.resolve(query, zone)
         return self._through(query, matches)
 
     async def _through(self, query: Query, matches: list[Match]) -> Response:
-        """Ask stanza after stanza as long as `next` says so; the last answer stands."""
+        """Ask stanza after stanza as long as `next` or `next_on_nodata` says so; the last answer stands."""
         started = self.server.flights.now
         for stanza, zone in matches[:-1]:
             try:
                 response = await stanza.resolve(query, zone, _next_attempt(query), started)
-                rcode = response.rcode
             except QueryError as exc:
                 if exc.rcode not in stanza.config.next:
                     raise
                 continue
-            if rcode not in stanza.config.next:
+            is_nodata = stanza.config.next_on_nodata and has_no_data(response.wire, query.shape)
+            if not is_nodata and response.rcode not in stanza.config.next:
                 return response
         stanza, zone = matches[-1]
         return await stanza.resolve(query, zone, _next_attempt(query), started)
@@ -130,92 +117,16 @@ class Forward(Plugin):
         return matches
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look up the names of upstreams until all are known."""
-        waiting = [stanza for stanza in self.work if _is_waiting(stanza)]
-        with trio.move_on_after(RESOLVE_WAIT_S):
-            waiting = [stanza for stanza in waiting if not await self._look_up(stanza)]
-        task_status.started()
-        while waiting:
-            waiting = [stanza for stanza in waiting if not await self._look_up(stanza)]
-            await trio.sleep(RESOLVE_AGAIN_S if waiting else 0)
-
-    async def _look_up(self, stanza: Stanza) -> bool:
-        """Resolve what is not known yet of a stanza's upstreams, and use it at once; whether all of it is known."""
-        for target in _names(stanza):
-            if target not in self.found and await self._resolve(target):
-                self._lease(stanza)
-        self._lease(stanza)
-        return all(self._addresses(target) for target in stanza.config.to)
-
-    async def _resolve(self, target: Target) -> bool:
-        try:
-            infos = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
-        except OSError as exc:
-            self._miss(target, f"cannot resolve {target.host}: {exc.args[-1]}")
-            return False
-        if target in self.missing:
-            log.warning("forward: %s is resolved now", target.host)
-            self.missing.discard(target)
-        self.found[target] = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        return True
-
-    def _miss(self, target: Target, why: str) -> None:
-        """Say it, the first time."""
-        if target not in self.missing:
-            self.missing.add(target)
-            log.warning("forward: %s; trying again", why)
-
-    def _lease(self, stanza: Stanza) -> None:
-        """Have the stanza ask every address that is known."""
-        upstreams = []
-        for target in stanza.config.to:
-            stream = _stream(target, stanza.config)
-            for address in self._addresses(target):
-                make = _factory(self.server, address, stream, stanza)
-                upstream = self.server.lease(("upstream", stream, address), make)
-                if stanza.taps is not None and stanza.taps.wants_times:
-                    upstream.is_watched = True
-                upstream.timeout_s = max(upstream.timeout_s, stanza.config.timeout)
-                upstreams.append(upstream)
-        upstreams = list(dict.fromkeys(upstreams))
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        for upstream in upstreams:
-            upstream.limit_sockets(len(upstreams), descriptors)
-        stanza.use(upstreams)
-
-    def _addresses(self, target: Target) -> list[Address]:
-        """What is known of a target's addresses; a resolv.conf is read now."""
-        if not target.file:
-            return [Address.of(host, target.port) for host in _hosts(target) or self.found.get(target, [])]
-        try:
-            hosts = read_nameservers(target.file)
-        except OSError as exc:
-            self._miss(target, f"{target.file}: {exc.strerror or exc}")
-            return []
-        if hosts:
-            self.missing.discard(target)
-        else:
-            self._miss(target, f"{target.file}: names no nameserver")
-        return [Address.of(host, target.port) for host in hosts]
+        """Follow the names and files that upstreams are given by."""
+        await self.supply.run(task_status=task_status)
 
     def status(self) -> dict[str, object]:
         """Counters of all stanzas together."""
-        return {
-            "refused_max_concurrent": sum(stanza.counters.refused_max_concurrent for stanza in self.work),
-            "coalesced": sum(stanza.counters.coalesced for stanza in self.work),
-        }
+        return {name: sum(getattr(stanza.counters, name) for stanza in self.work) for name in COUNTED}
 
     def describe(self) -> list[str]:
         """Which names go where."""
         return [f"forwards {_listed(config.from_)} to {_listed(config.to)}" for config in self.stanzas]
-
-
-def _hosts(target: Target) -> list[str]:
-    """The addresses that a target stands for without looking up any name."""
-    if target.file:
-        with contextlib.suppress(OSError):
-            return read_nameservers(target.file)
-    return [target.host] if target.is_address else []
 
 
 def _listed(things: Iterable[object]) -> str:
@@ -225,23 +136,3 @@ def _listed(things: Iterable[object]) -> str:
 def _next_attempt(query: Query) -> int:
     made: Any = query.metadata.get("forward/attempts", 0)
     return int(made) + 1
-
-
-def _names(stanza: Stanza) -> list[Target]:
-    return [target for target in stanza.config.to if not target.is_address and not target.file]
-
-
-def _is_waiting(stanza: Stanza) -> bool:
-    """Whether more has to be looked up than there was at bind."""
-    return bool(_names(stanza)) or not stanza.upstreams
-
-
-def _stream(target: Target, config: ForwardConfig) -> bool | None:
-    """Whether an upstream is asked by TCP; None: as the client asked."""
-    if target.scheme is not None:
-        return target.scheme == "tcp"
-    return True if config.force_tcp else False if config.prefer_udp else None
-
-
-def _factory(server: Server, address: Address, stream: bool | None, stanza: Stanza) -> Any:
-    return lambda: Upstream(server, address, stream, stanza.config.timeout)

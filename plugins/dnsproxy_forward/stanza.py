@@ -1,4 +1,4 @@
-"""One `[[forward]]` at work: picks upstreams, tries again, shares the answers of identical questions."""
+"""One `[[forward]]` at work: asks an upstream, shares the answers of identical questions."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from collections.abc import Awaitable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from dnsproxy import wire
-from dnsproxy.errors import (
-    EDE_NETWORK_ERROR,
-    EDE_NO_REACHABLE_AUTHORITY,
-    EDE_OTHER,
-    REFUSED,
-    DeadlineExceeded,
-    QueryError,
-    UpstreamsFailed,
-)
+from dnsproxy.errors import EDE_OTHER, REFUSED, DeadlineExceeded, QueryError, UpstreamsFailed
 from dnsproxy.flight import Pending, Waiter, first_of
 from dnsproxy.message import Policy, Query, Response
+from dnsproxy.upstream.ecs import Subnets
 from dnsproxy.upstream.exchange import TIMEOUT, Exchange
 from dnsproxy.upstream.upstream import Changes, Upstream
+from dnsproxy_forward.attempts import MIN_ATTEMPT_S, Attempts
+from dnsproxy_forward.choosing import Candidate, chooser_of
+from dnsproxy_forward.hedging import Hedging
+from dnsproxy_forward.timing import DEVIATIONS, Lateness
+from dnsproxy_forward.words import Prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +26,11 @@ if TYPE_CHECKING:
     from dnsproxy.upstream.taps import Taps
     from dnsproxy_forward.config import ForwardConfig
 
-MIN_ATTEMPT_S = 0.005  # less time than this is not worth an attempt
 Leaders = dict[object, list[Waiter] | None]  # followers by the question that is in flight
 _OVER_LIMIT = Policy(type="forward", rule=b"max_concurrent")
+
+
+COUNTED = ("refused_max_concurrent", "coalesced", "hedges", "hedges_won", "failfast")
 
 
 class Counters:
@@ -39,6 +39,9 @@ class Counters:
     def __init__(self) -> None:
         self.refused_max_concurrent = 0
         self.coalesced = 0
+        self.hedges = 0
+        self.hedges_won = 0
+        self.failfast = 0
 
 
 class Stanza:
@@ -49,21 +52,34 @@ class Stanza:
         self.flights = flights
         self.taps: Taps | None = None
         self.upstreams: tuple[Upstream, ...] = ()
-        self.choices: tuple[Upstream, ...] = ()  # those that are up, or all when none is
+        self.chooser = chooser_of(config, flights)
+        self.choices: tuple[Upstream, ...] = ()  # what it chooses from
+        self.has_others = False  # whether there are several that are up
         self.changes_seen = -1
-        self.next_choice = 0
+        self.width = config.parallel_width if config.policy == "parallel" else 1
+        self.lateness = Lateness(config.timeout)
+        self.hedging = None if config.hedge is None else Hedging(config.hedge)
+        self.is_even = False  # whether all choices are equal, and drawn
+        self.quick_s = self.lateness.first_s
+        self.quick_ns = 0.0 if self.hedging is not None else self.quick_s * 1e9
+        self.is_choosy = bool(config.failover) or self.hedging is not None
         self.first_timeout_s = min(config.timeout, config.deadline)
         flights.timers.fifo(self.first_timeout_s)
         self.attempts = config.attempts(len(config.to))
         self.failover = frozenset(config.failover)
+        self.passes_on = bool(config.next) or config.next_on_nodata
         self.max_concurrent = config.max_concurrent or 1 << 30
+        self.subnets = Subnets(*config.ecs.bits) if isinstance(config.ecs, Prefixes) else None
         self.in_flight = 0
         self.counters = Counters()
         self.leaders: tuple[Leaders, Leaders] = ({}, {})  # by UDP, by stream
 
-    def use(self, upstreams: Sequence[Upstream]) -> None:
+    def use(self, candidates: Sequence[Candidate]) -> None:
         """Ask these from now on."""
-        self.upstreams = tuple(upstreams)
+        self.chooser.use(candidates)
+        self.upstreams = tuple(candidate.upstream for candidate in candidates)
+        if len(candidates) > 1:
+            self.flights.timers.fifo(self.lateness.first_s)
         self.attempts = self.config.attempts(len(self.upstreams))
         self.changes_seen = -1
 
@@ -80,28 +96,59 @@ class Stanza:
         stream = query.endpoint.stream
         leaders = self.leaders[stream]
         key: object = shape.key
-        if query.partition or shape.ecs:
-            key = object() if shape.ecs else (query.partition, key)
-        timeout_s = self.first_timeout_s
+        if query.partition or shape.ecs or self.subnets is not None:
+            key = self._narrow_key(query)
+        timeout_s = self.first_timeout_s if started is None else self._time_left(started)
         if started is None:
             started = self.flights.now
-        else:
-            timeout_s = self._time_left(started)
         if key in leaders:
             return self._follow(query, zone, leaders, key, attempt, started)
+        if self.changes_seen != Changes.number:
+            self.look()
         choices = self.choices
-        alone = len(choices) == 1 and self.changes_seen == Changes.number
-        upstream = choices[0] if alone else self._first()
+        if len(choices) == 1:
+            upstream = choices[0]
+        elif self.is_even:  # as the chooser would, without a call: 0.1 µs
+            upstream = choices[int(random.random() * len(choices))]  # noqa: S311  spreads load, keeps no secret
+        else:
+            upstream = self._first(shape.folded)
         leaders[key] = None
         self.in_flight += 1
         taps = None if self.taps is None else self.taps.for_query(query)
-        first = FirstAttempt(query, upstream, attempt, zone, taps)
+        first: FirstAttempt
+        if self.has_others:
+            first = patient = PatientAttempt(query, upstream, attempt, zone, taps)
+            patient.asked_at = self.flights.now
+            patient.is_late = False
+            is_quick = 0 < upstream.rtt_ns + DEVIATIONS * upstream.rttvar_ns <= self.quick_ns  # as most of them are
+            timeout_s = self.quick_s if is_quick and timeout_s > self.quick_s else self._late_after(upstream, timeout_s)
+        else:
+            first = FirstAttempt(query, upstream, attempt, zone, taps)
         first.stanza = self
         first.leaders = leaders
         first.key = key
         first.started = started
         upstream.ask(first, stream if upstream.stream is None else upstream.stream, timeout_s)
-        return first
+        return first if self.width == 1 else self.go_on(first)
+
+    def _narrow_key(self, query: Query) -> object:
+        """What a question is known by that not every client may share."""
+        shape = query.shape
+        if shape.ecs:
+            return object()
+        key: object = shape.key
+        if self.subnets is not None:
+            key = (self.subnets.of_client(query.client_sockaddr), key)
+        return (query.partition, key) if query.partition else key
+
+    def _late_after(self, upstream: Upstream, timeout_s: float) -> float:
+        """How long a first attempt of at most `timeout_s` may take until others are asked beside it."""
+        late_s = self.lateness.of(upstream)
+        if self.hedging is not None:
+            hedge_s = self.hedging.after_s()
+            if hedge_s is not None and hedge_s < timeout_s:
+                late_s = hedge_s
+        return min(late_s, timeout_s)
 
     def _time_left(self, started: float) -> float:
         """For the first attempt for a query that began earlier; DeadlineExceeded when it is not worth one."""
@@ -147,53 +194,58 @@ class Stanza:
         return await self.resolve(query, zone, attempt, started)
 
     async def go_on(self, first: FirstAttempt) -> Response:
-        """After a first attempt that may not do: others, as long as time and attempts last."""
+        """After a first attempt that may not do, or beside one: others, as long as time and attempts last."""
+        leaders, first.leaders = first.leaders, None  # from here on they are told below, whatever becomes of it
         response = error = None
+        attempts = Attempts(self, first)
         try:
-            attempts = _Attempts(self, first)
-            exchange: Exchange = first
-            octets = attempts.judge(first, first.value)
-            while octets is None:
-                exchange = attempts.again()
-                octets = attempts.judge(exchange, await exchange)
-            response = Response(octets)
+            if isinstance(first, PatientAttempt):
+                attempts.late_at = first.asked_at + self.lateness.of(first.upstream)
+            if self.width > 1:
+                attempts.widen(self.width)
+            response = Response(await attempts.octets())
             return response
-        except QueryError as exc:
-            error = exc
+        except UpstreamsFailed as exc:
+            if TIMEOUT not in attempts.outcomes:
+                error = exc
             raise
         finally:
-            first.release(response, error)
+            attempts.leave()
+            if self.hedging is not None and isinstance(first, PatientAttempt):
+                self.hedging.took(self.flights.now - first.asked_at)
+            if leaders is not None:
+                self.settle(first, leaders, response, error)
 
-    def _first(self) -> Upstream:
+    def settle(
+        self, first: FirstAttempt, leaders: Leaders, response: Response | None, error: QueryError | None
+    ) -> None:
+        """A question is no longer in flight: tell those who joined it."""
+        self.in_flight -= 1
+        followers = leaders.pop(first.key)
+        if followers:
+            _tell(followers, first.query, response, error)
+
+    def look(self) -> None:
+        """See whether upstreams have gone down or come up."""
+        if self.changes_seen != Changes.number:
+            self.changes_seen = Changes.number
+            chooser = self.chooser
+            chooser.look()
+            self.choices = chooser.active
+            self.has_others = chooser.any_up and len(self.choices) > 1
+            self.is_even = len(self.choices) > 1 and chooser.is_even
+
+    def nobody(self) -> UpstreamsFailed:
+        """What to raise when there is no upstream to ask; it is counted when they are down."""
+        if self.upstreams:
+            self.counters.failfast += 1
+        return self.chooser.nobody()
+
+    def _first(self, folded: bytes) -> Upstream:
         """The upstream that the policy asks first."""
-        if self.changes_seen != Changes.number:
-            self._look_at_health()
-        choices = self.choices
-        if len(choices) == 1:
-            return choices[0]
-        policy = self.config.policy
-        if policy == "sequential" and choices:
-            return choices[0]
-        if policy == "round_robin" and choices:
-            self.next_choice += 1
-            return choices[self.next_choice % len(choices)]
-        if not choices:
-            raise UpstreamsFailed("no upstream is known")
-        return choices[int(random.random() * len(choices))]  # noqa: S311  spreads load, keeps no secret
-
-    def another(self, tried: Sequence[Upstream]) -> Upstream:
-        """The upstream to ask after those in `tried`: a new one that is up, else the one tried longest ago."""
-        if self.changes_seen != Changes.number:
-            self._look_at_health()
-        fresh = [upstream for upstream in self.choices if upstream not in tried]
-        if fresh:
-            return fresh[0] if self.config.policy == "sequential" else random.choice(fresh)  # noqa: S311  as above
-        last_tried = {upstream: when for when, upstream in enumerate(tried)}
-        return min(self.choices, key=lambda upstream: last_tried.get(upstream, -1))
-
-    def _look_at_health(self) -> None:
-        self.changes_seen = Changes.number
-        self.choices = tuple(upstream for upstream in self.upstreams if upstream.up) or self.upstreams
+        if not self.choices:
+            raise self.nobody()
+        return self.chooser.first(folded, len(self.leaders[0]) + len(self.leaders[1]))
 
 
 class FirstAttempt(Exchange):
@@ -209,11 +261,15 @@ class FirstAttempt(Exchange):
     def conclude(self) -> Response | Coroutine[object, object, Response]:
         """The reply, if it will do."""
         octets: bytes | None = self.value
-        if octets is None or octets[2] & wire.TC or self.stanza.failover:
+        if octets is None or octets[2] & wire.TC or (self.stanza.is_choosy and not self.will_do(octets)):
             return self.stanza.go_on(self)
         response = Response(octets)
         self.release(response, None)
         return response
+
+    def will_do(self, octets: bytes) -> bool:
+        """Whether a whole answer needs no failover."""
+        return wire.rcode_of(octets) not in self.stanza.failover
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return Pending.__await__(self)
@@ -231,93 +287,57 @@ class FirstAttempt(Exchange):
         """The question is no longer in flight: tell those who joined it."""
         leaders, self.leaders = self.leaders, None
         if leaders is not None:
-            self.stanza.in_flight -= 1
-            followers = leaders.pop(self.key)
-            if followers:
-                _tell(followers, self.query, response, error)
+            self.stanza.settle(self, leaders, response, error)
 
 
-class _Attempts:
-    """The attempts for one query beyond its first: what they gave, and what comes next."""
+class PatientAttempt(FirstAttempt):
+    """One that is waited for when it is late, beside others: its first timer only says that it is."""
 
-    def __init__(self, stanza: Stanza, first: FirstAttempt) -> None:
-        self.stanza = stanza
-        self.query = first.query
-        self.zone = first.zone
-        self.first_attempt = first.attempt
-        self.stream = stream = first.query.endpoint.stream
-        self.deadline = first.started + stanza.config.deadline
-        self.attempt = first.attempt
-        self.tried = [first.upstream]
-        self.outcomes: list[str] = []
-        self.answer: bytes | None = None  # the last one that asked for failover
-        self.truncated: bytes | None = None
-        self.by_tcp = False  # the next attempt asks the same upstream by TCP
-        self.over_stream = stream if first.upstream.stream is None else first.upstream.stream
+    __slots__ = ("asked_at", "is_late")
 
-    def judge(self, exchange: Exchange, octets: bytes | None) -> bytes | None:
-        """The octets for the client, or None when another attempt is to be made; UpstreamsFailed when none can be."""
-        self.by_tcp = False
-        if octets is None:
-            return self._without_reply(exchange)
-        if octets[2] & wire.TC and not self.over_stream:
-            self.truncated = octets
-            self.by_tcp = True
-            return octets if self._late() else None
-        self.truncated = None
-        if wire.rcode_of(octets) not in self.stanza.failover:
-            return octets
-        self.answer = octets
-        return octets if self._all_tried() or self._exhausted() else None
+    asked_at: float
+    is_late: bool
 
-    def _without_reply(self, exchange: Exchange) -> bytes | None:
-        if self.truncated is not None:
-            return self.truncated
-        self.outcomes.append(exchange.outcome)
-        if exchange.spoofed and not self.over_stream and not self._late():
-            self.by_tcp = True
-            return None
-        if not self._exhausted():
-            return None
-        if self.answer is not None:
-            return self.answer
-        raise self._failure()
-
-    def _all_tried(self) -> bool:
-        return all(upstream in self.tried for upstream in self.stanza.choices)
-
-    def _exhausted(self) -> bool:
-        return self.attempt - self.first_attempt + 1 >= self.stanza.attempts or self._late()
-
-    def _late(self) -> bool:
-        return self.deadline - self.stanza.flights.now < MIN_ATTEMPT_S
-
-    def _failure(self) -> UpstreamsFailed:
-        if any(outcome == TIMEOUT for outcome in self.outcomes):
-            return UpstreamsFailed("no upstream answered in time", ede_code=EDE_NO_REACHABLE_AUTHORITY)
-        return UpstreamsFailed("upstreams cannot be reached", ede_code=EDE_NETWORK_ERROR)
-
-    def again(self) -> Exchange:
-        """Start the next attempt."""
+    def will_do(self, octets: bytes) -> bool:
+        """As FirstAttempt.will_do; hedges learn what it took."""
+        if not FirstAttempt.will_do(self, octets):
+            return False
         stanza = self.stanza
-        upstream = self.tried[-1] if self.by_tcp else stanza.another(self.tried)
-        self.over_stream = self.by_tcp or (self.stream if upstream.stream is None else upstream.stream)
-        self.attempt += 1
-        self.tried.append(upstream)
-        taps = None if stanza.taps is None else stanza.taps.for_query(self.query)
-        exchange = Exchange(self.query, upstream, self.attempt, self.zone, taps)
-        left_s = self.deadline - stanza.flights.now
-        upstream.ask(exchange, self.over_stream, min(stanza.config.timeout, left_s))
-        return exchange
+        if stanza.hedging is not None:
+            stanza.hedging.took(stanza.flights.now - self.asked_at)
+        return True
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if not self.done and not self.is_late:
+            yield self
+        if self.error is not None:
+            raise self.error
+        return (yield from self.conclude().__await__())
+
+    def expire(self) -> None:
+        """It is late, and whoever waits for it goes on; or its own time is up."""
+        stanza, flights = self.stanza, self.stanza.flights
+        ends_at = min(self.asked_at + stanza.first_timeout_s, self.started + stanza.config.deadline)
+        if self.is_late or flights.now >= ends_at:
+            Exchange.expire(self)
+            return
+        self.is_late = True
+        self.timer = None
+        flights.timers.at(ends_at, self)
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            flight.ready.append(flight)
+        elif self.watcher is not None:
+            self.watcher.set(self)
 
 
 def _tell(followers: list[Waiter], query: Query, response: Response | None, error: QueryError | None) -> None:
-    """Give the leader's followers what came of it; when its time ran out, one of them leads on."""
+    """Give the leader's followers what came of it; without either, as when its time ran out, one of them leads on."""
     if response is not None:
         labels = {label: value for label, value in query.metadata.items() if label.startswith("forward/")}
         for follower in followers:
             follower.set((response, labels))
-    elif error is not None and error.ede_code == EDE_NETWORK_ERROR:
+    elif error is not None:
         for follower in followers:
             follower.fail(error)
     else:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import require_program, run_program, running, wait_for_path
+from tests.support.programs import require_program, run_program, running
 from tests.tap.commands.in_process import Captured, run
 from tests.tap.dialogue import Dialogue
 from tests.tap.frames import MAIN, corpus_payloads, payload, write_stream
+from tests.tap.running import wait_for_listener
 
 pytestmark = pytest.mark.interop
 
@@ -70,6 +71,6 @@ def test_a_collector_of_another_kind_is_alive_to_check(program: str, tmp_path: P
     options = ["-t", "protobuf:dnstap.Dnstap"] if program == "fstrm_capture" else []
     command = [require_program(program), *options, "-u", str(path), "-w", str(tmp_path / "dns.fstrm")]
     with running(command, out=tmp_path / "log"):
-        wait_for_path(path)
+        wait_for_listener(path)
         done = run(capfd, "check", f"unix://{path}")
     assert (done.status, done.out.partition(" in ")[0]) == (0, f"unix://{path}: READY to FINISH")

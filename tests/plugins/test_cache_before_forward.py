@@ -50,7 +50,7 @@ class Process:
         self.intake = Intake(self.flights, limits)
         self.chain = Chain(config.parse(CONFIG, "test.toml").servers[0])
         self.flights.timers.fifo(self.chain.deadline_s)
-        holder = Holder(self, Leases(1.0))
+        holder = Holder(self, Leases(1.0), self.chain.listens_on)
         for plugin in self.chain.plugins:
             plugin.bind(self.chain.plugins, holder)
         self.cache: Any = self.chain.plugins[0]

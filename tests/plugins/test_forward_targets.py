@@ -1,23 +1,16 @@
 """What may stand in `to`, and how names and files become addresses to ask."""
 
-import logging
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
-from dnsproxy_forward import Forward, ForwardConfig
+from dnsproxy_forward import Forward
 from dnsproxy_forward.targets import Target, nameservers
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock, trio_test
 
 from dnsproxy import config
-from dnsproxy.convert import read_table
-from tests.support.offline import Offline, answering
+from tests.support.offline import Offline
 from tests.support.toml import stanza
 
 A = "127.0.0.1"
@@ -36,6 +29,12 @@ A = "127.0.0.1"
         ("resolver.example.net", None, "resolver.example.net", 53),
         ("tcp://resolver.example.net.:5353", "tcp", "resolver.example.net.", 5353),
         ("a_b-c.example.net", None, "a_b-c.example.net", 53),
+        ("udp://[fe80::1%eth0]:53", "udp", "fe80::1%eth0", 53),
+        ("tls://192.0.2.1", "tls", "192.0.2.1", 853),
+        ("TLS://[2001:db8::1]:8853", "tls", "2001:db8::1", 8853),
+        ("quic://resolver.example.net", "quic", "resolver.example.net", 853),
+        ("https://resolver.example.net", "https", "resolver.example.net", 443),
+        ("h3://192.0.2.1:8443/dns", "h3", "192.0.2.1", 8443),
     ],
 )
 def test_an_upstream_is_an_address_or_a_name_with_or_without_scheme_and_port(
@@ -44,6 +43,38 @@ def test_an_upstream_is_an_address_or_a_name_with_or_without_scheme_and_port(
     target = Target.from_toml(text)
     assert (target.scheme, target.host, target.port, target.file) == (scheme, host, port, "")
     assert target.is_address == (not host.strip(".").endswith("net"))
+    assert Target.from_toml(str(target)) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "name"),
+    [
+        ("tls://192.0.2.1%dns.example.net", "192.0.2.1", 853, "dns.example.net"),
+        ("tls://192.0.2.1%dns.example.net:8853", "192.0.2.1", 8853, "dns.example.net"),
+        ("quic://[2001:db8::1]%dns.example.net:8853/", "2001:db8::1", 8853, "dns.example.net"),
+        ("tls://[fe80::1%eth0]%dns.example.net", "fe80::1%eth0", 853, "dns.example.net"),
+        ("tls://[fe80::1%eth0]", "fe80::1%eth0", 853, ""),
+    ],
+)
+def test_behind_the_address_stands_the_name_of_its_certificate(text: str, host: str, port: int, name: str) -> None:
+    target = Target.from_toml(text)
+    assert (target.host, target.port, target.server_name) == (host, port, name)
+    assert Target.from_toml(str(target)) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "authority", "path"),
+    [
+        ("https://resolver.example.net/dns-query", "resolver.example.net", "/dns-query"),
+        ("https://resolver.example.net", "resolver.example.net", "/dns-query"),
+        ("https://resolver.example.net:8443/a/b?c=d", "resolver.example.net:8443", "/a/b?c=d"),
+        ("h3://[2001:db8::1]/", "[2001:db8::1]", "/"),
+        ("https://[2001:db8::1]:8443/x", "[2001:db8::1]:8443", "/x"),
+    ],
+)
+def test_a_url_has_an_authority_and_a_path(text: str, authority: str, path: str) -> None:
+    target = Target.from_toml(text)
+    assert (target.authority, target.path) == (authority, path)
     assert Target.from_toml(str(target)) == target
 
 
@@ -56,7 +87,7 @@ def test_what_has_a_slash_and_no_scheme_is_a_file(path: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quic://192.0.2.1", "is not spoken by this version; expected udp:// or tcp://"),
+        ("ftp://192.0.2.1", "is not spoken by this version; expected udp://, tcp://, tls://"),
         ("192.0.2.1:0", "port 0"),
         ("192.0.2.1:65536", "port"),
         ("192.0.2.1:x", "port"),
@@ -68,6 +99,12 @@ def test_what_has_a_slash_and_no_scheme_is_a_file(path: str) -> None:
         ("resolver.example.net " + "x" * 64, "neither an IP address nor a host name"),
         ("2001:db8::g", "expected"),
         ("[2001:db8::1", "expected"),
+        ("tls://dns.example.net%other.example.net", "behind a name"),
+        ("tls://192.0.2.1%", "neither an IP address nor a host name"),
+        ("https://user@resolver.example.net/", "user name"),
+        ("https://resolver.example.net/a b", "bad path"),
+        ("https://resolver.example.net/#x", "bad path"),
+        ("tcp://192.0.2.1/path", "expected"),
     ],
 )
 def test_anything_else_is_an_error_that_says_what_was_expected(text: str, message: str) -> None:
@@ -125,12 +162,10 @@ def test_a_resolv_conf_without_nameservers_is_a_warning(
     path = tmp_path / "resolv.conf"
     if text is not None:
         path.write_text(text)
-    plugin, offline = bound(str(path))
+    _, offline = bound(str(path))
     assert offline.upstreams == {}
     (message,) = caplog.messages
     assert str(path) in message
-    plugin.bind([plugin], offline)  # type: ignore[arg-type]
-    assert len(caplog.messages) == 1
 
 
 def loops(listen: str, *to: str, **keys: object) -> list[str]:
@@ -168,122 +203,3 @@ def test_a_resolv_conf_that_names_this_server_is_a_loop_too(tmp_path: Path) -> N
     (message,) = loops("127.0.0.1:53", str(path))
     assert "names 127.0.0.1" in message
     assert loops("127.0.0.1:5300", str(path)) == []
-
-
-# names
-
-
-class Resolver(trio.abc.HostnameResolver):
-    """Knows some names, some of them after a while."""
-
-    def __init__(self, **known: str | OSError) -> None:
-        self.known = known
-        self.asked: list[str] = []
-        self.slow: dict[str, float] = {}
-
-    async def getaddrinfo(self, host: Any, port: Any, family: int = 0, *rest: Any, **more: Any) -> Any:
-        name = host.decode().split(".")[0]
-        self.asked.append(name)
-        await trio.sleep(self.slow.get(name, 0.01))
-        answer = self.known.get(name, socket.gaierror(-2, "Name or service not known"))
-        if isinstance(answer, OSError):
-            raise answer
-        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", (address, port)) for address in answer.split()]
-
-    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
-        raise NotImplementedError
-
-
-@asynccontextmanager
-async def running(resolver: Resolver, *to: str) -> AsyncIterator[tuple[Forward, Offline, float]]:
-    """The plugin at work, and how long its start took."""
-    trio.socket.set_custom_hostname_resolver(resolver)
-    plugin, offline = bound(*to)
-    began = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(plugin.run)
-        yield plugin, offline, trio.current_time() - began
-        nursery.cancel_scope.cancel()
-    trio.socket.set_custom_hostname_resolver(None)
-    offline.close()
-
-
-@trio_test
-async def test_names_are_known_before_the_first_query(autojump_clock: MockClock) -> None:
-    resolver = Resolver(one="127.0.0.1 127.0.0.2")
-    async with running(resolver, "one.example.net:5301") as (_, offline, took_s):
-        assert list(offline.upstreams) == ["127.0.0.1:5301", "127.0.0.2:5301"]
-        assert took_s < 0.1
-        offline.network.scripts = dict.fromkeys(offline.upstreams, answering())
-        assert offline.ask().addresses == ["192.0.2.1"]
-        await trio.sleep(60)
-        assert resolver.asked == ["one"]
-
-
-@trio_test
-async def test_a_name_that_cannot_be_resolved_is_told_once_and_tried_until_it_can(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    resolver = Resolver(one="127.0.0.1")
-    async with running(resolver, "one.example.net", "two.example.net") as (_, offline, _):
-        await trio.sleep(60)
-        assert list(offline.upstreams) == ["127.0.0.1:53"]
-        assert len([message for message in caplog.messages if "cannot resolve two.example.net" in message]) == 1
-        resolver.known = {"one": OSError("gone"), "two": "127.0.0.2"}
-        await trio.sleep(6)
-        (work,) = offline.chain.plugins[0].work if offline.chain else []  # type: ignore[attr-defined]
-        assert [upstream.name for upstream in work.upstreams] == ["127.0.0.1:53", "127.0.0.2:53"]
-        asked = len(resolver.asked)
-        await trio.sleep(60)
-        assert len(resolver.asked) == asked
-
-
-@trio_test
-async def test_a_slow_name_holds_up_neither_the_start_nor_the_others(autojump_clock: MockClock) -> None:
-    resolver = Resolver(one="127.0.0.1", slow="127.0.0.2", three="127.0.0.3")
-    resolver.slow["slow"] = 20.0
-    async with running(resolver, "one.example.net", "slow.example.net", "three.example.net") as (_, offline, took_s):
-        assert took_s <= 0.31
-        assert list(offline.upstreams) == ["127.0.0.1:53"]
-        await trio.sleep(30)
-        assert set(offline.upstreams) == {"127.0.0.1:53", "127.0.0.2:53", "127.0.0.3:53"}
-
-
-@trio_test
-async def test_a_resolv_conf_that_comes_later_is_read_then(autojump_clock: MockClock, tmp_path: Path) -> None:
-    path = tmp_path / "resolv.conf"
-    async with running(Resolver(), str(path)) as (_, offline, _):
-        await trio.sleep(10)
-        path.write_text("nameserver 127.0.0.1\n")
-        await trio.sleep(6)
-        assert list(offline.upstreams) == ["127.0.0.1:53"]
-
-
-# the keys
-
-
-def test_rcodes_are_names_or_numbers() -> None:
-    outcome = read_table(
-        ForwardConfig, {"to": [A], "failover": ["SERVFAIL", "refused", 23], "next": ["NXDOMAIN"]}, Path("/")
-    )
-    assert outcome.value is not None
-    assert (outcome.value.failover, outcome.value.next) == ((2, 5, 23), (3,))
-
-
-@pytest.mark.parametrize(("upstreams", "attempts"), [(1, 2), (2, 4), (3, 6), (10, 6)])
-def test_the_default_number_of_attempts_is_twice_the_upstreams_within_bounds(upstreams: int, attempts: int) -> None:
-    outcome = read_table(ForwardConfig, {"to": [A]}, Path("/"))
-    assert outcome.value is not None
-    assert outcome.value.attempts(upstreams) == attempts
-
-
-def test_two_stanzas_ask_an_address_over_one_pool(tmp_path: Path) -> None:
-    offline = Offline()
-    text = "".join(
-        stanza("[[forward]]", {"from": zone, "to": [A], "timeout": t}) for zone, t in ((".", "1s"), ("org", "3s"))
-    )
-    chain = offline.configure(text)
-    (upstream,) = offline.upstreams.values()
-    assert upstream.timeout_s == 3.0, "the longest that an exchange there is waited for"
-    assert chain.plugins[0].describe() == [f"forwards . to {A}:53", f"forwards org. to {A}:53"]

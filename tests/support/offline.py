@@ -160,6 +160,8 @@ class NoNursery:
 class ScriptedTcp:
     """An upstream's TCP side: the script answers, after nothing has gone over any connection."""
 
+    open_connections = handshakes = resumptions = 0
+
     def __init__(self, upstream: Upstream, offline: "Offline") -> None:
         self.upstream = upstream
         self.offline = offline
@@ -274,6 +276,12 @@ class Offline:
                 thing.nursery = cast("Any", NoNursery())
                 thing.tcp = cast("Any", ScriptedTcp(thing, self))
         return cast("T", self.leased[key])
+
+    def give_back(self, key: Hashable) -> None:
+        del self.leased[key]
+
+    def listens_on(self, host: str, port: int, scheme: str | None = None) -> bool:
+        return False
 
     @property
     def upstreams(self) -> dict[str, Upstream]:

@@ -38,4 +38,6 @@ def _value(value: object) -> str:
     """TOML for strings, numbers, booleans, lists; a dict is an inline table."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
     return json.dumps(value)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnsproxy.dnstap.dnstap_pb2 import Dnstap
-from dnsproxy.dnstap.encode import key, number_field, octets_field
+from dnsproxy.dnstap.encode import key, number_field, octets_field, varint
 from dnsproxy.tap.frame import TapFrame, Undecodable, address_text, malformed
 from tests.support import wire
 from tests.tap.frames import CLIENT, QUERY, SECOND, SERVER, corpus_payloads, payload
@@ -175,6 +175,24 @@ def test_unknown_enums_are_numbers() -> None:
 def test_what_is_no_message_says_why(octets: bytes, reason: str) -> None:
     with pytest.raises(Undecodable, match=reason):
         TapFrame(octets)
+
+
+@pytest.mark.parametrize("length", [2**31, 2**32, 2**62, 2**63, 2**64 - 1])
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"\x0a",
+        b"\x12",
+        octets_field(1, b"a") + b"\x1a",
+        b"\x72",
+        b"\x72\x10\x08\x05\x52",
+        b"\x72\x10\x0b\x12",
+        number_field(15, 1) + b"\x72",
+    ],
+)
+def test_a_length_that_no_field_can_have_is_undecodable(before: bytes, length: int) -> None:
+    with pytest.raises(Undecodable, match="past the end"):
+        TapFrame(before + varint(length) + bytes(40))
 
 
 def test_producers_that_take_turns_are_told_apart() -> None:

@@ -11,6 +11,7 @@ from dnsproxy.dnstap.stream_file import StreamFile
 from dnsproxy.tap.hooks import Hooks
 from dnsproxy.tap.recording import Recording
 from tests.dnstap.tap_files import BARE, NOON, frames, names
+from tests.tap.running import WITHIN_S
 
 NOTE = """
 import json, os, sys
@@ -48,7 +49,7 @@ def test_each_complete_file_is_given_once_and_in_order(tmp_path: Path, command: 
     files.open(NOON)
     files.write(frames(b"1", b"2", b"3", b"4", b"5", b"6", b"7"), NOON)
     files.end()
-    assert files.wait(10)
+    assert files.wait(WITHIN_S)
     hooks.wait()
     ending = ".gz" if compress else ""
     assert noted(tmp_path) == [
@@ -63,13 +64,13 @@ def test_a_file_is_not_removed_before_the_command_had_it(tmp_path: Path, command
     files.open(NOON)
     files.write(frames(b"1", b"2", b"3", b"4"), NOON)
     files.end()
-    assert files.wait(10)
+    assert files.wait(WITHIN_S)
     hooks.wait()
     assert [note[-1] for note in noted(tmp_path)] == [True] * 4
     files.open(NOON)
     files.write(frames(b"5"), NOON)
     files.end()
-    assert files.wait(10)
+    assert files.wait(WITHIN_S)
     assert len(names(tmp_path / "d")) <= 2
 
 

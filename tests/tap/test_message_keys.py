@@ -2,11 +2,14 @@
 
 import dns.message
 import pytest
+from dns.rdatatype import RdataType
 
 from dnsproxy.tap.forms.json_lines import values_of
 from dnsproxy.tap.frame import TapFrame
 from dnsproxy.tap.json_frames import frame_of
 from dnsproxy.tap.message_keys import message_of
+from dnsproxy.tap.rdata import generic_text
+from dnsproxy.wire import RECORD
 from tests.support import wire
 from tests.tap.dialogue import answer
 from tests.tap.frames import payload
@@ -45,6 +48,19 @@ def test_what_the_keys_tell_comes_back(type: str, message: bytes) -> None:
     assert again | {"size": 0} == values | {"size": 0}
 
 
+@pytest.mark.parametrize(
+    ("type", "octets"), [("A", b""), ("A", b"\1\2\3"), ("RP", b"\x80\0"), ("TXT", b"\5four"), ("NS", b"\xc0\x0c")]
+)
+def test_record_data_that_cannot_be_read_comes_back_as_octets(type: str, octets: bytes) -> None:
+    record = {"name": "a.example.org.", "ttl": 1, "class": "IN", "type": type, "data": generic_text(octets)}
+    records = [record, record | {"data": "", "class": "ANY"}]
+    message = message_of({"id": 1, "answer": records})
+    assert message is not None
+    name = b"\1a\7example\3org\0"
+    first, second = (RECORD.pack(RdataType[type], rdclass, 1, size) for rdclass, size in ((1, len(octets)), (255, 0)))
+    assert message[12:] == name + first + octets + name + second
+
+
 def test_without_an_id_there_is_no_message() -> None:
     assert message_of({"qname": "www.example.org."}) is None
 
@@ -57,6 +73,7 @@ def test_without_an_id_there_is_no_message() -> None:
         {"opcode": "ASK"},
         {"rcode": "WELL"},
         {"answer": [{"name": ".", "ttl": 1, "class": "IN", "type": "A", "data": "localhost"}]},
+        {"answer": [{"name": ".", "ttl": 1, "class": "IN", "type": "A", "data": "\\# 3 0102"}]},
         {"answer": [{"name": ".", "ttl": 1, "class": "IN", "type": "TXT", "data": "x" * 200}] * 400},
     ],
 )

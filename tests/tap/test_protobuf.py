@@ -62,6 +62,8 @@ def test_groups_are_stepped_over() -> None:
     [
         key(1, 0),
         key(1, 2) + b"\5abcd",
+        key(1, 2) + varint(2**63) + b"abcd",
+        key(1, GROUP) + octets_field(1, b"")[:1] + varint(2**64 - 1) + b"abcd",
         key(1, FIXED32) + b"abc",
         key(1, FIXED64) + b"abcdefg",
         b"\0\0",

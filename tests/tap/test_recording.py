@@ -14,6 +14,7 @@ from dnsproxy.tap.hooks import Hooks
 from dnsproxy.tap.recording import Recording
 from tests.dnstap.tap_files import BARE, HOUR, NOON, frames, names, octets, read, read_part
 from tests.tap.frames import START, STOP
+from tests.tap.running import WITHIN_S
 
 Told = pytest.CaptureFixture[str]
 
@@ -33,7 +34,7 @@ def recording(folder: Path, name: str = "dns.fstrm", hook: Hooks | None = None, 
 
 def end(files: Recording) -> None:
     files.end()
-    assert files.wait(10)
+    assert files.wait(WITHIN_S)
 
 
 def left(path: Path, content: bytes, changed: float = NOON) -> Path:
@@ -192,5 +193,5 @@ def test_files_that_become_too_old_are_removed(tmp_path: Path) -> None:
     assert (old.exists(), young.exists()) == (False, True)
     os.utime(young, (NOON, NOON))
     files.tidy()
-    assert files.wait(10)
+    assert files.wait(WITHIN_S)
     assert not young.exists()

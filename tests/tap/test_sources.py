@@ -107,7 +107,7 @@ def test_wrong_usage_says_what_was_expected(arguments: list[str], text: str) -> 
 
 @trio_test
 async def test_a_silent_and_a_crawling_client_hold_up_nobody(tmp_path: Path, capsys: Told) -> None:
-    async with gathering("-u", tmp_path / "a.sock", "--handshake-timeout", "100ms") as (gathered, sources):
+    async with gathering("-u", tmp_path / "a.sock", "--handshake-timeout", "500ms") as (gathered, sources):
         url = url_of(sources)
         silent, half = await dial(url), await dial(url)
         await half.send_all(READY[:30])
@@ -120,9 +120,9 @@ async def test_a_silent_and_a_crawling_client_hold_up_nobody(tmp_path: Path, cap
     assert gathered.payloads == [b"x"]
     lines = capsys.readouterr().err.splitlines()
     name = f"unix:{tmp_path}/a.sock"
-    assert f"{name}#1: offset 0: handshake: 0.1 s have passed before READY or START" in lines
-    assert f"{name}#2: offset 30: handshake: 0.1 s have passed before READY or START" in lines
-    assert f"{name}#3: offset 42: handshake: 0.1 s have passed before START" in lines
+    assert f"{name}#1: offset 0: handshake: 0.5 s have passed before READY or START" in lines
+    assert f"{name}#2: offset 30: handshake: 0.5 s have passed before READY or START" in lines
+    assert f"{name}#3: offset 42: handshake: 0.5 s have passed before START" in lines
     assert f"{name}#3: 0 frames, 1 damaged (handshake 1)" in lines
 
 
@@ -208,7 +208,7 @@ async def test_finish_is_a_receipt(tmp_path: Path) -> None:
 
 @trio_test
 async def test_a_quiet_client_stays_unless_there_is_a_limit(tmp_path: Path, capsys: Told) -> None:
-    async with gathering("-u", tmp_path / "a.sock", "--idle-timeout", "50ms") as (gathered, sources):
+    async with gathering("-u", tmp_path / "a.sock", "--idle-timeout", "500ms") as (gathered, sources):
         stream = await started(url_of(sources))
         await stream.send_all(data_frame(b"x"))
         assert await read_all(stream) == b""

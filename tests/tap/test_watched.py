@@ -149,6 +149,16 @@ def test_a_deleted_file_is_read_until_nobody_writes_it_any_more(tmp_path: Path) 
         assert len(looker.watched) == 0, "its descriptor and its room on the disk are given back"
 
 
+def test_a_file_is_begun_anew_though_its_size_and_time_stay_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "dns.fstrm"
+    path.write_bytes(whole(1) + START)
+    looker, written_ns = Looker(path), path.stat().st_mtime_ns
+    looker.look()
+    path.write_bytes(whole(2) + START)
+    os.utime(path, ns=(written_ns, written_ns))  # a file system's clock has some ticks in a second
+    assert looker.look() == [1, 2]
+
+
 def test_what_is_no_stream_is_told_once_until_it_is_another_file(tmp_path: Path, capsys: Told) -> None:
     path = tmp_path / "dns.fstrm"
     path.write_bytes(b"nonsense")

@@ -1,6 +1,7 @@
 """Asking an upstream by TCP: connections are shared, kept, lost and replaced, and every exchange ends."""
 
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,20 +21,24 @@ from dnsproxy.shape import shape_of
 from dnsproxy.stream import MessageReader, framed
 from dnsproxy.upstream import tcp as tcp_module
 from dnsproxy.upstream.exchange import Exchange
+from dnsproxy.upstream.options import IDLE_S, UpstreamOptions
 from dnsproxy.upstream.taps import Taps
-from dnsproxy.upstream.tcp import CONNECTIONS, IDLE_S, SHARE, SILENT_TIMEOUTS, TcpConnection
+from dnsproxy.upstream.tcp import CONNECTIONS, SHARE, SILENT_TIMEOUTS, TcpConnection, TcpPool
 from dnsproxy.upstream.upstream import Upstream
 from dnsproxy.wire import make_opt
 from tests.dnstap.waiting import until
-from tests.support.offline import CLIENT, LISTENER, NoDriver, query, reply
+from tests.support.offline import CLIENT, LISTENER, query, reply
 from tests.upstream.test_udp import ROOT, TIMEOUT_S, Watching
 
 
 class Accepted:
     """A connection at the upstream's end, served by the test."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.stream = stream
+    def __init__(self, accepted: trio.SocketStream, context: ssl.SSLContext | None) -> None:
+        self.socket = accepted.socket
+        self.stream: trio.abc.Stream = accepted
+        if context is not None:
+            self.stream = trio.SSLStream(accepted, context, server_side=True, https_compatible=True)
         self.reader = MessageReader()
         self.received: list[bytes] = []
 
@@ -43,7 +48,7 @@ class Accepted:
             data = await self.stream.receive_some(65536)
             if not data:
                 raise trio.EndOfChannel
-            self.received += self.reader.receive_data(data)
+            self.received += self.reader.receive_data(bytes(data))
         return self.received.pop(0)
 
     async def reply_to(self, octets: bytes) -> None:
@@ -71,8 +76,8 @@ class Accepted:
 
     def reset(self) -> None:
         """End it with RST."""
-        self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.stream.socket.close()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
 
 class World:
@@ -80,20 +85,25 @@ class World:
 
     version = "0"
 
-    def __init__(self, nursery: trio.Nursery, listening: trio.SocketListener) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, listening: trio.SocketListener, context: ssl.SSLContext | None, **options: Any
+    ) -> None:
         self.nursery = nursery
+        self.context = context
         self.listening = listening
         self.accepted: list[Accepted] = []
         self.flights = Flights()
         self.flights.nursery = nursery
         self.flights.timers.fifo(TIMEOUT_S)
-        self.driver = NoDriver()
+        self.driver = Driver(self.flights)
         self.receiver = self.sender = None
         address = Address(sockaddr_of(listening.socket.getsockname()))
-        self.upstream = Upstream(cast("Any", self), address, True, TIMEOUT_S)
+        scheme = "tcp" if context is None else "tls"
+        self.upstream = Upstream(cast("Any", self), UpstreamOptions(address, scheme, **options), TIMEOUT_S)
 
     async def accept(self) -> Accepted:
-        self.accepted.append(Accepted(await self.listening.accept()))
+        """The next connection, over TLS where that is spoken, before its handshake."""
+        self.accepted.append(Accepted(await self.listening.accept(), self.context))
         return self.accepted[-1]
 
     def stop_listening(self) -> None:
@@ -111,24 +121,37 @@ class World:
         return exchange.outcome
 
     @property
+    def pool(self) -> TcpPool:
+        return cast("TcpPool", self.upstream.tcp)
+
+    @property
     def connections(self) -> list[TcpConnection]:
-        return list(self.upstream.tcp.connections)
+        return list(self.pool.connections)
 
 
 @asynccontextmanager
-async def upstream() -> AsyncIterator[World]:
+async def upstream(context: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[World]:
+    """One that is asked by TCP, or with a context by TLS."""
     (listening,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
-        world = World(nursery, listening)
-        await nursery.start(Driver(world.flights).run)
+        world = World(nursery, listening, context, **options)
+        await nursery.start(world.driver.run)
         await nursery.start(world.upstream.run)
         yield world
         nursery.cancel_scope.cancel()
     for accepted in world.accepted:
-        accepted.stream.socket.close()
+        accepted.socket.close()
     listening.socket.close()
     assert world.upstream.in_flight == 0
     assert world.connections == []
+
+
+@asynccontextmanager
+async def full_backlog(world: World) -> AsyncIterator[None]:
+    """The kernel takes no further connection for the upstream, and does not say so."""
+    world.listening.socket.listen(0)
+    with socket.create_connection(world.upstream.address.socket_tuple()):
+        yield
 
 
 async def in_use(world: World) -> Accepted:
@@ -374,14 +397,8 @@ async def test_an_idle_connection_is_closed(autojump_clock: MockClock) -> None:
 
 
 @trio_test
-async def test_an_upstream_that_does_not_even_accept_is_given_up_in_time(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def hang(self: TcpConnection) -> None:
-        await trio.sleep_forever()
-
-    async with upstream() as world:
-        monkeypatch.setattr(TcpConnection, "_connect", hang)
+async def test_an_upstream_that_does_not_even_accept_is_given_up_in_time(autojump_clock: MockClock) -> None:
+    async with upstream() as world, full_backlog(world):
         early = world.send("early.example.org")
         await trio.sleep(TIMEOUT_S / 2)
         later = world.send("later.example.org")
@@ -405,6 +422,61 @@ async def test_an_exchange_that_is_cancelled_before_the_connection_stands_is_nev
         assert await world.outcome(kept) == "closed"
 
 
+@trio_test
+async def test_the_time_without_a_query_can_be_chosen(autojump_clock: MockClock) -> None:
+    async with upstream(idle_timeout=3.0) as world:
+        accepted = await in_use(world)
+        await trio.sleep(1.8)
+        exchange = world.send()
+        await trio.sleep(1.8)
+        await accepted.reply_to(await accepted.query())
+        assert await world.outcome(exchange) == "answered"
+        began = trio.current_time()
+        assert await accepted.until_closed() == []
+        assert 2.9 <= trio.current_time() - began <= 3.1
+
+
+@trio_test
+async def test_an_old_connection_gets_no_new_query_and_what_is_under_way_finishes(autojump_clock: MockClock) -> None:
+    async with upstream(max_age=1.0) as world:
+        accepted = await in_use(world)
+        await trio.sleep(0.85)
+        old = world.send("old.example.org")
+        asked = await accepted.query()
+        await trio.sleep(0.2)
+        new = world.send("new.example.org")
+        again = await world.accept()
+        assert (await again.query())[2:] == new.query.wire[2:]
+        assert not old.done
+        await accepted.reply_to(asked)
+        assert await world.outcome(old) == "answered"
+        assert await accepted.until_closed() == []
+
+
+@trio_test
+async def test_an_old_connection_that_nobody_uses_is_closed(autojump_clock: MockClock) -> None:
+    async with upstream(max_age=1.0) as world:
+        began = trio.current_time()
+        accepted = await in_use(world)
+        assert await accepted.until_closed() == []
+        assert trio.current_time() - began <= 1.1
+
+
+@trio_test
+async def test_a_surplus_connection_that_is_turned_away_is_not_tried_again_at_once(autojump_clock: MockClock) -> None:
+    async with upstream() as world:
+        accepted = await in_use(world)
+        first = [world.send(f"{number}.example.org") for number in range(SHARE + 1)]
+        await (await world.accept()).close()
+        await until(lambda: len(world.connections) == 1)
+        more = [world.send(f"{number}.example.org") for number in range(SHARE)]
+        await trio.sleep(0.01)
+        assert len(world.connections) == 1
+        world.nursery.start_soon(accepted.serve)
+        for exchange in (*first, *more):
+            assert await world.outcome(exchange) == "answered"
+
+
 # writing
 
 
@@ -423,7 +495,7 @@ async def test_an_upstream_that_reads_slowly_gets_everything_in_the_end(
         world.listening.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         accepted = await in_use(world)
         exchanges = [world.send(octets=padded(number)) for number in range(60)]
-        await until(lambda: any(connection.out for connection in world.connections))
+        await until(lambda: any(connection.link.waiting for connection in world.connections))
         world.nursery.start_soon(accepted.serve)
         for exchange in exchanges:
             assert await world.outcome(exchange) == "answered"

@@ -16,6 +16,7 @@ from dnsproxy.plugin import Tap
 from dnsproxy.shape import shape_of
 from dnsproxy.upstream import udp as udp_module
 from dnsproxy.upstream.exchange import PROBE, Exchange
+from dnsproxy.upstream.options import HealthOptions, UpstreamOptions
 from dnsproxy.upstream.taps import Taps
 from dnsproxy.upstream.udp import SOCKET_AGE_S, SOCKETS, UdpSocket
 from dnsproxy.upstream.upstream import Upstream
@@ -24,16 +25,17 @@ from tests.support.offline import CLIENT, LISTENER, Offline, Script, answering, 
 SERVER = "127.0.0.1:5301"
 TIMEOUT_S = 2.0
 ROOT = (b"\0", ".")
+DEFAULT_HEALTH = HealthOptions()
 
 
 class World(Offline):
     """One upstream, and a way to ask it."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: HealthOptions = DEFAULT_HEALTH, scheme: str | None = None) -> None:
         super().__init__()
         self.flights.timers.fifo(TIMEOUT_S)
-        address = Address.of("127.0.0.1", 5301)
-        self.upstream = self.lease("upstream", lambda: Upstream(cast("Any", self), address, None, TIMEOUT_S))
+        options = UpstreamOptions(Address.of("127.0.0.1", 5301), scheme, health=health)
+        self.upstream = self.lease("upstream", lambda: Upstream(cast("Any", self), options, TIMEOUT_S))
         self.pool = self.upstream.udp
 
     def script(self, script: Script) -> None:

@@ -10,10 +10,13 @@ from trio.testing import MockClock, trio_test
 
 from dnsproxy.address import Address
 from dnsproxy.driver import Driver
+from dnsproxy.upstream.options import HealthOptions, UpstreamOptions
 from dnsproxy.upstream.udp import SOCKETS
-from dnsproxy.upstream.upstream import FALL, Changes, Upstream
+from dnsproxy.upstream.upstream import Changes, Upstream
 from tests.support.offline import Offline, answering, closed, silent, slow
 from tests.upstream.test_udp import SERVER, TIMEOUT_S, World
+
+FALL = HealthOptions().fall
 
 
 @pytest.fixture
@@ -30,8 +33,10 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def fail(world: World, times: int = FALL) -> None:
-    for _ in range(times):
-        world.exchange(run_s=TIMEOUT_S)
+    """So many queries at once time out."""
+    for number in range(times):
+        world.send(f"{number}.example.org")
+    world.run(TIMEOUT_S)
 
 
 def test_three_failures_in_a_row_and_not_fewer_put_it_down(world: World, logged: pytest.LogCaptureFixture) -> None:
@@ -48,7 +53,7 @@ def test_three_failures_in_a_row_and_not_fewer_put_it_down(world: World, logged:
     assert world.upstream.upstream_status()["state"] == "down"
 
 
-def test_a_probe_finds_it_again_within_two_seconds(world: World, logged: pytest.LogCaptureFixture) -> None:
+def test_answers_to_probes_bring_it_back_within_two_seconds(world: World, logged: pytest.LogCaptureFixture) -> None:
     world.script(silent)
     fail(world)
     world.run(60)
@@ -60,38 +65,64 @@ def test_a_probe_finds_it_again_within_two_seconds(world: World, logged: pytest.
     assert world.upstream.up
     assert logged.messages == [f"upstream udp://{SERVER} up: answered"]
     assert Changes.number == changes + 1
-    assert len(world.network.asked) == asked + 1, "no probe after the one that was answered"
+    assert len(world.network.asked) == asked + HealthOptions().rise, "no probe after those that were answered"
     world.run(60)
-    assert len(world.network.asked) == asked + 1
+    assert len(world.network.asked) == asked + HealthOptions().rise
     status = world.upstream.upstream_status()
     assert (status["queries"], status["responses"], status["timeouts"]) == (FALL, 0, FALL), "probes are in none"
+    assert status["probes"] == len(world.network.asked) - FALL
+    assert status["probe_failures"] == status["probes"] - HealthOptions().rise
+    assert (status["transitions"], status["failures"]) == (2, 0)
 
 
-def test_probes_come_at_intervals_that_neither_flood_nor_stop(world: World) -> None:
-    world.script(closed)
-    for number in range(FALL):
-        world.exchange(f"{number}.example.org", run_s=0.01)
-    assert not world.upstream.up
-    asked = len(world.network.asked)
-    world.run(60)
-    assert 50 <= len(world.network.asked) - asked <= 90
+def test_a_change_is_dated(world: World) -> None:
+    assert world.upstream.risen_at < 0
+    world.script(silent)
+    fail(world)
+    assert world.upstream.risen_at < 0, "it has never been down before"
+    world.run(30)
+    assert 29 <= world.upstream.upstream_status()["since_s"] <= 30
+    world.script(answering())
+    world.run(10)
+    assert 38 <= world.upstream.risen_at + 6 <= 40
+    assert 8 <= world.upstream.upstream_status()["since_s"] <= 10
 
 
-def test_an_ordinary_reply_brings_it_back_too(world: World) -> None:
+def test_an_answered_query_ends_the_row_but_only_probes_bring_it_up(world: World) -> None:
     world.script(silent)
     fail(world)
     world.script(answering())
     assert world.exchange().outcome == "answered"
+    status = world.upstream.upstream_status()
+    assert (status["state"] in ("down", "probing"), status["failures"]) == (True, 0)
+    world.run(1)
     assert world.upstream.up
 
 
-def test_however_often_it_falls_there_is_one_probe_at_a_time(world: World) -> None:
+def test_what_was_sent_before_it_came_up_puts_it_down_no_more(world: World) -> None:
+    world.script(silent)
+    fail(world)
+    sent_early = [world.send(f"{number}.example.org") for number in range(10)]
+    world.run(0)
+    world.script(answering())
+    world.run(1.6)
+    assert world.upstream.up
+    assert not any(exchange.done for exchange in sent_early)
+    world.run(1)
+    assert {exchange.outcome for exchange in sent_early} == {"timeout"}
+    assert (world.upstream.up, world.upstream.failures) == (True, 0)
+    world.script(silent)
+    fail(world)
+    assert not world.upstream.up
+
+
+def test_however_often_it_falls_there_is_one_prober(world: World) -> None:
     for _ in range(20):
         world.script(closed)
         while world.upstream.up:
             world.exchange(run_s=0.001)
         world.script(answering())
-        world.exchange(run_s=0.001)
+        world.run(2)
         assert world.upstream.up
     world.script(closed)
     while world.upstream.up:
@@ -147,7 +178,7 @@ def test_an_attempt_may_have_less_time_than_usual(world: World) -> None:
 
 def test_many_upstreams_share_the_descriptors(world: World) -> None:
     for upstreams, descriptors, sockets in ((1, 1024, SOCKETS), (64, 1024, 8), (1000, 1024, 2)):
-        upstream = Upstream(cast("Any", world), Address.of("127.0.0.1", 5302), None, TIMEOUT_S)
+        upstream = Upstream(cast("Any", world), UpstreamOptions(Address.of("127.0.0.1", 5302)), TIMEOUT_S)
         upstream.limit_sockets(upstreams, descriptors)
         assert len(upstream.udp.sockets) == sockets
 
@@ -155,9 +186,12 @@ def test_many_upstreams_share_the_descriptors(world: World) -> None:
 def test_it_says_how_it_is_asked() -> None:
     server: Any = Offline()
     address = Address.of("2001:db8::1", 53)
-    urls = [Upstream(server, address, stream, 1.0).url for stream in (None, False, True)]
+    urls = [Upstream(server, UpstreamOptions(address, scheme), 1.0).url for scheme in (None, "udp", "tcp")]
     assert urls == ["udp://[2001:db8::1]:53", "udp://[2001:db8::1]:53", "tcp://[2001:db8::1]:53"]
-    assert repr(Upstream(server, address, True, 1.0)) == "<Upstream tcp://[2001:db8::1]:53 up, 0 in flight>"
+    assert (
+        repr(Upstream(server, UpstreamOptions(address, "tcp"), 1.0))
+        == "<Upstream tcp://[2001:db8::1]:53 up, 0 in flight>"
+    )
 
 
 @trio_test

@@ -10,13 +10,17 @@ from harness.workloads import Tap, Workload
 
 @dataclass(frozen=True)
 class Site:
-    """Where a program runs: its folder, its port, whom it asks, and the sockets its taps write to."""
+    """Where a program runs: its folder, its port, whom it asks, the sockets its taps write to.
+
+    `ca` is the file that an encrypted upstream's certificate is verified with.
+    """
 
     folder: Path
     port: int
     upstream_port: int
     tap_paths: Sequence[Path]
     workload: Workload
+    ca: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""CoreDNS: forward over UDP, no log; its taps always have all four types."""
+"""CoreDNS: forward over UDP or DoT, no log; its taps always have all four types."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,15 +7,21 @@ from harness import programs
 from harness.collector import IDENTITY
 from harness.loopback import HOST
 from harness.peers import Site, TapCount
-from harness.workloads import COREDNS, Tap, Workload
+from harness.workloads import COREDNS, DOT, SERVER_NAME, Tap, Workload
 
 CONFIGURATION = """\
 .:{port} {{
     bind {host}
     errors
-{metadata}{taps}{cache}    forward . {host}:{upstream_port}
+{metadata}{taps}{cache}    forward . {upstream}
 }}
 """
+
+DOT_UPSTREAM = """\
+tls://{address} {{
+        tls {ca}
+        tls_servername {name}
+    }}"""
 
 TAP = """\
     dnstap {path} full {{
@@ -55,7 +61,7 @@ class CoreDns:
             CONFIGURATION.format(
                 host=HOST,
                 port=site.port,
-                upstream_port=site.upstream_port,
+                upstream=_upstream(site),
                 metadata="    metadata\n"
                 if any(tap.extra for tap in site.workload.taps)
                 else "",  # else nobody reads it
@@ -74,6 +80,13 @@ class CoreDns:
             TAP.format(path=path, identity=IDENTITY, extra=f'        extra "{tap.extra}"\n' if tap.extra else "")
             for tap, path in taps
         ]
+
+
+def _upstream(site: Site) -> str:
+    address = f"{HOST}:{site.upstream_port}"
+    if site.workload.over != DOT:
+        return address
+    return DOT_UPSTREAM.format(address=address, ca=site.ca, name=SERVER_NAME)
 
 
 def _cache(workload: Workload) -> str:

@@ -12,7 +12,7 @@ from harness.errors import BenchError
 from harness.loopback import HOST
 from harness.pass_through import install, stanzas
 from harness.peers import Site, TapCount
-from harness.workloads import Tap, Workload
+from harness.workloads import DOT, SERVER_NAME, Tap, Workload
 
 BUILDS = ("interpreted", "compiled")  # words of `dnsproxy --version`
 STATUS_TIMEOUT_S = 10  # a Python program starts, asks, ends
@@ -24,7 +24,7 @@ workers = {workers}
 {taps}{plugins}{cache}
 [[forward]]
 from = "."
-to = ["udp://{host}:{upstream_port}"]
+{upstream}
 """
 
 
@@ -63,7 +63,7 @@ class Dnsproxy:
             CONFIGURATION.format(
                 host=HOST,
                 port=site.port,
-                upstream_port=site.upstream_port,
+                upstream=_upstream(site),
                 admin=_admin(site),
                 workers=workload.workers,
                 taps="".join(_stanza(tap, path) for tap, path in taps),
@@ -82,6 +82,10 @@ class Dnsproxy:
         except (ValueError, KeyError) as exc:
             raise BenchError(f"{self.name} status: {done.stderr.strip() or done.stdout.strip() or exc}") from exc
 
+    def tap(self, arguments: Sequence[str]) -> list[str]:
+        """The command for `dnsproxy tap` with these arguments."""
+        return self._run("tap", *arguments)
+
     def _has_plugin(self, name: str) -> bool:
         done = subprocess.run(self._run("plugins"), capture_output=True, text=True, timeout=STATUS_TIMEOUT_S)
         return any(line.split()[:1] == [name] for line in done.stdout.splitlines())
@@ -93,6 +97,12 @@ class Dnsproxy:
 
 def _admin(site: Site) -> Path:
     return site.folder / "admin.sock"
+
+
+def _upstream(site: Site) -> str:
+    if site.workload.over == DOT:
+        return f'to = ["tls://{HOST}%{SERVER_NAME}:{site.upstream_port}"]\nca = "{site.ca}"'
+    return f'to = ["udp://{HOST}:{site.upstream_port}"]'
 
 
 def _stanza(tap: Tap, path: Path) -> str:

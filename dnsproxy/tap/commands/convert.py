@@ -12,7 +12,7 @@ from dnsproxy.tap.choice import Choice, choice_from
 from dnsproxy.tap.compressing import Compressing, compressor_for
 from dnsproxy.tap.damage import tell
 from dnsproxy.tap.errors import Failure, WrongUsage
-from dnsproxy.tap.formats import FORMATS, JSONL, STANDARD, Encoder, compression, encoder_for, output_format
+from dnsproxy.tap.formats import JSONL, STANDARD, WORDS, Encoder, compression, encoder_for, output_format, plain
 from dnsproxy.tap.frame import TapFrame
 from dnsproxy.tap.inputs import Inputs
 from dnsproxy.tap.output import Output, open_output
@@ -25,8 +25,20 @@ def add_options(parser: common.Parser) -> None:
     """See `dnsproxy tap convert --help`."""
     parser.add_argument("files", metavar="IN", nargs="+", help="`-` is standard input; several are merged by time")
     parser.add_argument("output", metavar="OUT", help="replaced once all is done; `-` is standard output")
-    parser.add_argument("--from", dest="source", choices=FORMATS, help="what IN is, whatever its name says")
-    parser.add_argument("--to", dest="target", choices=FORMATS, help="what OUT shall be, whatever its name says")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="FORMAT",
+        choices=WORDS,
+        help="what IN is (default: by its name): fstrm, jsonl, pcap or parquet",
+    )
+    parser.add_argument(
+        "--to",
+        dest="target",
+        metavar="FORMAT",
+        choices=WORDS,
+        help="what OUT shall be (default: by its name): likewise, with .gz or .zst behind it if it is to be compressed",
+    )
     common.add_order(parser)
     common.add_jobs(parser)
     common.add_max_frame(parser)
@@ -37,12 +49,14 @@ def add_options(parser: common.Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     """1 if a file could not be read whole, or had damage, or a message does not fit into the format."""
     _refuse_same(options.files, options.output)
-    kind = options.target or output_format(options.output)
+    kind = plain(options.target) if options.target else output_format(options.output)
     encoder, choose = encoder_for(kind), choice_from(options)
     progress = Progress(options.files)
-    inputs = Inputs(options.files, options.source, options.max_frame, options.concat, progress.tell)
+    inputs = Inputs(
+        options.files, plain(options.source or "") or None, options.max_frame, options.concat, progress.tell
+    )
     jobs = options.jobs if kind == JSONL else 1  # what other formats take is done by whoever reads
-    output = _opened(options.output)
+    output = _opened(options.output, compression(options.target or "") or compression(options.output))
     try:
         output.write(encoder.begin())
         for octets in _encoded(inputs.batches(), encoder, choose, jobs):
@@ -75,8 +89,8 @@ def _is_same(one: str, other: str) -> bool:
         return Path(one).resolve() == Path(other).resolve()
 
 
-def _opened(path: str) -> Output:
-    compressor = compressor_for(compression(path))  # first, as it may not be there
+def _opened(path: str, packed: str | None) -> Output:
+    compressor = compressor_for(packed)  # first, as it may not be there
     output = open_output(path)
     return output if compressor is None else Compressing(output, compressor)
 

@@ -6,14 +6,17 @@ import argparse
 import signal
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import trio
 
+from dnsproxy.dnstap.destination import Destination
 from dnsproxy.tap.common import Parser, add_filters, add_masks, count, duration, size
 from dnsproxy.tap.damage import tell
 from dnsproxy.tap.decoding import selecting
 from dnsproxy.tap.destinations import add_destinations, destinations_from
+from dnsproxy.tap.errors import WrongUsage
 from dnsproxy.tap.live import heed_signals, run_live
 from dnsproxy.tap.producer import Consumer
 from dnsproxy.tap.record_options import Recordings, add_recording, check_recording, recordings_from
@@ -48,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
 
 async def _relay(options: argparse.Namespace) -> int:
     check_recording(options)
-    relay = Relay(
-        destinations_from(options), trust_from(options), options.queue, options.queue_bytes, options.max_frame
-    )
+    destinations = destinations_from(options)
+    _refuse_circle(options, destinations)
+    relay = Relay(destinations, trust_from(options), options.queue, options.queue_bytes, options.max_frame)
     recordings = recordings_from(options) if options.template is not None else None
     consumer: Consumer = relay if recordings is None else Several([relay, recordings.recorder])
     async with trio.open_nursery() as nursery:
@@ -66,6 +69,18 @@ async def _relay(options: argparse.Namespace) -> int:
     for line in relay.summaries():
         tell(line)
     return int(relay.has_lost)
+
+
+def _refuse_circle(options: argparse.Namespace, destinations: list[Destination]) -> None:
+    """A frame that comes back to us would go round for ever."""
+    own = {_where(place.url) for place in options.sources or () if not place.is_dialled}
+    for destination in destinations:
+        if _where(destination) in own:
+            raise WrongUsage(f"{destination} is both source and destination; expected another destination")
+
+
+def _where(url: Destination) -> tuple[str, str, int]:
+    return str(Path(url.path).absolute()) if url.path else "", url.host, url.port
 
 
 async def _finish(relay: Relay, drain_s: float, recordings: Recordings | None) -> None:

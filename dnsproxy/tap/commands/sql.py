@@ -27,7 +27,8 @@ ALIGNED_ROWS: Final = 1000  # that have common widths; more would have to be wai
 def add_options(parser: common.Parser) -> None:
     """See `dnsproxy tap sql --help`."""
     parser.add_argument("query", metavar="QUERY", help='such as "SELECT qname, count(*) FROM dns GROUP BY qname"')
-    common.add_files(parser, "all are in the table")
+    common.add_files(parser, "all are in the table, merged by message time")
+    common.add_order(parser)
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="a JSON object for each row")
     forms.add_argument("--csv", action="store_true", help="comma-separated values, with a line of names")
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     choose = choice_from(options)
     with Database() as database:
         progress = Progress(options.files)
-        inputs = Inputs(options.files, None, options.max_frame, concat=True, tell=progress.tell)
+        inputs = Inputs(options.files, None, options.max_frame, options.concat, progress.tell)
         try:
             for batch in inputs.batches():
                 database.insert(choose(batch))

@@ -102,6 +102,12 @@ def test_what_is_compressed_is_what_the_name_says(source: Path, capfd: Captured)
     assert zstandard.ZstdDecompressor().decompressobj().decompress(octets) == WHOLE
 
 
+def test_a_name_that_says_nothing_takes_a_format_that_may_say_how_to_compress() -> None:
+    lines = tap("convert", "-", "-", "--to", "jsonl.gz", stdin=WHOLE).stdout
+    assert gzip.decompress(lines).count(b"\n") == len(PAYLOADS)
+    assert tap("convert", "-", "--from", "jsonl.gz", "-", "--to", "fstrm", stdin=lines).stdout == WHOLE
+
+
 @pytest.mark.parametrize("kind", ["same", "link", "hard link", "other name", "not there"])
 def test_in_that_is_out_is_refused_and_left_alone(kind: str, source: Path, capfd: Captured) -> None:
     target = source.with_name("link.fstrm")

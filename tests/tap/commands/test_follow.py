@@ -43,6 +43,11 @@ class Following(Running):
                     return True
         return False
 
+    def has_read(self, count: int) -> bool:
+        """Whether it had when it was asked before."""
+        self.send(signal.SIGUSR1)
+        return f" {count} frames, " in self.errors
+
     def shows(self, *numbers: int) -> bool:
         """Whether these were printed, and no others."""
         self.wait_until(lambda: len(self.lines) >= len(numbers), f"{numbers}")
@@ -141,6 +146,7 @@ def test_damage_is_told_and_what_can_be_read_goes_on(tmp_path: Path) -> None:
         command.wait_for_error("start 1")
         path.write_bytes(START + frames(4))
         assert command.shows(1, 2, 4)
+        command.wait_for_error("undecodable 1)")
         first, *others = command.errors.splitlines()
         assert first.startswith(f"{path}: offset {len(START + frames(1))}: undecodable: ")
         begun = len(START + frames(1) + data_frame(b"nonsense") + frames(2))
@@ -167,7 +173,7 @@ def test_where_it_begins(tmp_path: Path, options: list[str], first: int) -> None
     path = tmp_path / "dns.fstrm"
     path.write_bytes(START + frames(*range(1, 21)))
     with following(path, *options) as command:
-        command.wait_until(lambda: command.reads(path), "a look at the file")
+        command.wait_until(lambda: command.reads(path) and command.has_read(20), "a look at the file")
         assert command.shows(*range(first, 21))
         append(path, frames(21) + data_frame(payload("CLIENT_RESPONSE", extra=b"22", response_time=(SECOND + 22, 0))))
         assert command.shows(*(range(first, 23) if "--types" not in options else [22]))

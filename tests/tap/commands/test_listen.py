@@ -2,18 +2,15 @@
 
 import json
 import os
-import random
 import signal
-import struct
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from dnsproxy.dnstap.framestreams import ControlType, control_frame, data_frame
-from tests.tap.frames import START, STOP, payload, stream, tap
-from tests.tap.running import READY, Arguments, Running, Sender, connected, send
+from tests.tap.crowd import HANDSHAKE, check_extras, crowd, damage
+from tests.tap.frames import payload, stream, tap
+from tests.tap.running import Arguments, Running, Sender, send
 
 SOON_S = 0.3
 QUERY, RESPONSE = payload(), payload("CLIENT_RESPONSE")
@@ -148,67 +145,11 @@ def test_a_socket_that_is_in_use_is_a_failure_and_a_wrong_option_wrong_usage(pat
         assert not path.exists()
 
 
-# fifty clients
-
-
-MISBEHAVIOURS: tuple[tuple[str, list[bytes], bool], ...] = (  # kind of damage, what is sent, whether it stays
-    ("handshake", [], True),
-    ("handshake", [READY[:17]], True),
-    ("start", [b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"], False),
-    ("start", [data_frame(QUERY)], False),
-    ("content_type", [control_frame(ControlType.READY, b"protobuf:other")], False),
-    ("oversize", [START, data_frame(bytes(1 << 20) + b"x"), data_frame(QUERY), STOP], False),
-    ("oversize", [START, b"\xff\xff\xff\xff", os.urandom(5000)], False),
-    ("control", [START, struct.pack("!II", 0, 600), bytes(600)], False),
-    ("truncated", [START, data_frame(QUERY), data_frame(QUERY)[:50]], False),
-    ("undecodable", [START, data_frame(b"nonsense"), data_frame(QUERY), STOP], False),
-)
-CLIENTS, MESSAGES = 50, 40
-
-
-def misbehave(path: Path, pieces: list[bytes], stays: bool, over: threading.Event) -> None:
-    with connected(path) as client:
-        try:
-            for piece in pieces:
-                client.sendall(piece)
-            if stays:
-                over.wait(20)
-        except OSError:
-            pass  # shown the door
-
-
-def behave(path: Path, number: int) -> None:
-    with Sender(path, bidirectional=number % 2 == 0) as sender:
-        for message in range(MESSAGES):
-            sender.send(payload(extra=b"%d/%d" % (number, message)))
-            time.sleep(random.uniform(0, 0.01))
-        sender.stop()
-
-
 def test_fifty_clients_half_of_them_misbehaving_are_all_served(path: Path) -> None:
-    over = threading.Event()
-    options: Arguments = ["--format", "{.extra}", "--handshake-timeout", "500ms"]
-    with Running("listen", "-u", path, *options) as listening:
-        rude = [
-            threading.Thread(target=misbehave, args=[path, pieces, stays, over])
-            for _, pieces, stays in (MISBEHAVIOURS[number % len(MISBEHAVIOURS)] for number in range(CLIENTS // 2))
-        ]
-        good = [threading.Thread(target=behave, args=[path, number]) for number in range(CLIENTS // 2)]
-        for thread in [each for pair in zip(rude, good, strict=True) for each in pair]:
-            thread.start()
-        for thread in good:
-            thread.join(20)
-        listening.wait_until(lambda: listening.errors.count(" damaged (") == len(rude), "all damage")
-        over.set()
-        for thread in rude:
-            thread.join(20)
+    with Running("listen", "-u", path, "--format", "{.extra}", *HANDSHAKE) as listening:
+        count = damage().total()
+        crowd(path, lambda: listening.wait_until(lambda: listening.errors.count(" damaged (") == count, "all damage"))
         listening.end()
-    sent = [f"{number}/{message}" for number in range(CLIENTS // 2) for message in range(MESSAGES)]
-    printed = [line for line in listening.lines if "/" in line]
-    assert sorted(printed) == sorted(sent)
-    for number in range(CLIENTS // 2):
-        own = [line for line in printed if line.startswith(f"{number}/")]
-        assert own == [f"{number}/{message}" for message in range(MESSAGES)], "in order"
-    for kind, _, _ in MISBEHAVIOURS:
-        expected = sum(MISBEHAVIOURS[each % len(MISBEHAVIOURS)][0] == kind for each in range(len(rude)))
-        assert listening.errors.count(f" damaged ({kind} 1)") == expected
+    check_extras(listening.lines)
+    for kind, number in damage().items():
+        assert listening.errors.count(f" damaged ({kind} 1)") == number

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from dnsproxy.tap.frame import TapFrame
 from tests.dnstap.tap_files import names, read, read_part
+from tests.tap.crowd import HANDSHAKE, check_extras, crowd, damage
 from tests.tap.frames import START, STOP, environment_with, payload, payloads_in, stream, tap
-from tests.tap.running import Arguments, Running, Sender, send, wait_until
+from tests.tap.running import WITHIN_S, Arguments, Running, Sender, send, wait_until
 
 QUERY, RESPONSE = payload(), payload("CLIENT_RESPONSE")
 NOTE = 'import os, sys; open(sys.argv[1], "a").write(os.environ["TAP_FRAMES"] + " " + sys.argv[2] + "\\n")'
@@ -153,7 +155,7 @@ def test_of_two_recorders_at_the_same_time_one_fails(folder: Path, tmp_path: Pat
     wait_until(lambda: [each.poll() for each in processes].count(1) == 1)
     for each in processes:
         each.terminate()
-    assert sorted(each.wait(20) for each in processes) == [0, 1]
+    assert sorted(each.wait(WITHIN_S) for each in processes) == [0, 1]
     for each in processes:
         assert each.stderr is not None
         each.stderr.close()
@@ -173,7 +175,7 @@ def test_after_kill_minus_nine_every_frame_is_there_and_none_twice(path: Path, f
                 sender.socket.sendall(stream(*numbered(10**6), stop=False)[len(START) : -3])
                 sender.send()
             recording.process.kill()
-            recording.process.wait(20)
+            recording.process.wait(WITHIN_S)
     assert names(folder) == ["dns.fstrm.part"]
     assert path.exists(), "what the dead one left is replaced"
     with Running("record", *options):
@@ -201,7 +203,7 @@ def test_killed_in_the_middle_of_writing_it_leaves_what_can_be_repaired(path: Pa
             sender.send(*numbered(*range(number, number + 100)))
             number += 100
         recording.process.kill()
-        recording.process.wait(20)
+        recording.process.wait(WITHIN_S)
     with Running("record", *options):
         pass
     assert not [name for name in names(folder) if not name.endswith(".gz")]
@@ -231,6 +233,19 @@ def test_a_full_disk_drops_counts_and_goes_on(path: Path, folder: Path) -> None:
         assert "wrote 3 frames, dropped 2" in recording.errors
         assert recording.end() == 0
     assert read(folder / "dns.fstrm") == numbered(1, 2, 5)
+
+
+def test_fifty_clients_half_of_them_misbehaving_are_all_recorded(path: Path, folder: Path) -> None:
+    told = damage()
+    told.pop("undecodable")  # it does not look into frames
+    with Running("record", "-u", path, "-w", folder / "dns.fstrm", *HANDSHAKE) as recording:
+        count = told.total()
+        crowd(path, lambda: recording.wait_until(lambda: recording.errors.count(" damaged (") == count, "all damage"))
+        assert recording.end() == 0
+    for kind, number in told.items():
+        assert recording.errors.count(f" damaged ({kind} 1)") == number
+    frames = [TapFrame(each) for each in read(folder / "dns.fstrm") if each != b"nonsense"]
+    check_extras([(frame.extra or b"").decode() for frame in frames])
 
 
 def test_standard_output_is_a_stream_and_its_readers_end_is_ours(path: Path) -> None:
@@ -267,7 +282,7 @@ def test_the_end_waits_for_the_command_unless_told_twice(path: Path, folder: Pat
         recording.send(signal.SIGTERM)
         wait_until((folder / "dns.1.fstrm").exists)
         recording.send(signal.SIGTERM)
-        assert recording.process.wait(20) == 1
+        assert recording.process.wait(WITHIN_S) == 1
         gate.touch()  # the command goes on without us
         recording.wait()
         assert "ended before everything was done" in recording.errors

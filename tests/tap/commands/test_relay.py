@@ -14,7 +14,7 @@ import trustme
 from tests.dnstap.tap_files import read
 from tests.support.collector import Collector, tcp_address
 from tests.tap.frames import payload, tap, write_stream
-from tests.tap.running import Arguments, Running, Sender, send, wait_until
+from tests.tap.running import WITHIN_S, Arguments, Running, Sender, send, wait_until
 
 QUERY, RESPONSE = payload(), payload("CLIENT_RESPONSE")
 
@@ -84,11 +84,11 @@ def test_a_destination_that_is_away_is_sent_what_the_queue_holds(
     with Running("relay", "-u", path, "--to", first.address, "--to", second.address, "--queue", "100") as relaying:
         relaying.wait_for_error(f"tap {first.address} down: ")
         send(path, numbered(100))
-        second.wait_for(100)
+        second.wait_for(100, within_s=WITHIN_S)
         send(path, [QUERY] * 5)
-        second.wait_for(105)
+        second.wait_for(105, within_s=WITHIN_S)
         first.start()
-        first.wait_for(100)
+        first.wait_for(100, within_s=WITHIN_S)
         assert relaying.end() == 1, "frames were lost"
         assert f"{first.address}: offered 105 sent 100 dropped 5\n" in relaying.errors
         assert f"{second.address}: offered 105 sent 105 dropped 0\n" in relaying.errors
@@ -105,7 +105,7 @@ def test_a_stalled_destination_holds_up_nobody_and_loses_only_its_own(
         with Sender(path) as sender:
             for count in range(0, 6000, 500):
                 sender.send(*[QUERY] * 500)
-                second.wait_for(count + 500)
+                second.wait_for(count + 500, within_s=WITHIN_S)
                 sent = count + 500
             sender.stop()
         assert relaying.end() == 1
@@ -152,7 +152,7 @@ def test_tls_on_both_sides(tmp_path: Path) -> None:
         write_stream(tmp_path / "one.fstrm", [QUERY])
         done = tap("send", tmp_path / "one.fstrm", "--to", f"tls://127.0.0.1:{relaying.port()}", *trust)
         assert (done.returncode, done.stderr) == (0, b"")
-        collector.wait_for(1)
+        collector.wait_for(1, within_s=WITHIN_S)
         relaying.send(signal.SIGHUP)  # the certificate is read again
         assert relaying.end() == 0
 
@@ -165,10 +165,12 @@ def test_tls_on_both_sides(tmp_path: Path) -> None:
         (["-T", "nowhere"], "has no port"),
         (["-U", "/x", "--rotate", "1h"], "take -w with the name of a file"),
         (["-U", "/x", "--queue", "0"], "is no number"),
+        (["-U", "in.sock"], "is both source and destination"),
+        (["-l", "127.0.0.1:6000", "--to", "tcp://127.0.0.1:6000"], "is both source and destination"),
     ],
 )
 def test_wrong_usage_is_one_line(path: Path, arguments: list[str], text: str) -> None:
-    done = tap("relay", "-u", path, *arguments)
+    done = tap("relay", "-u", path, *arguments, cwd=path.parent)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert text in done.stderr.decode()
     assert not path.exists()

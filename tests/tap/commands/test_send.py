@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.collector import Collector
 from tests.tap.frames import CORPUS, SECOND, payload, stream, tap, write_stream
-from tests.tap.running import Running, wait_until
+from tests.tap.running import WITHIN_S, Running, wait_until
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_one_way_needs_no_handshake(tmp_path: Path, collector: Collector) -> Non
     file = write_stream(tmp_path / "one", [at(1)])
     done = tap("send", file, "--to", collector.address, "--unidirectional")
     assert done.returncode == 0
-    collector.wait_for(1)
+    collector.wait_for(1, within_s=WITHIN_S)
     assert collector.stops == 1
 
 
@@ -72,11 +72,11 @@ def test_a_pace_is_kept(tmp_path: Path, collector: Collector) -> None:
 
 
 def test_a_collector_that_is_not_there_or_dies_is_a_failure(tmp_path: Path, collector: Collector) -> None:
-    file = write_stream(tmp_path / "one", [at(0), at(60)])
+    file = write_stream(tmp_path / "many", [at(0)] * 400)  # for 20 s, unless it ends before
     done = tap("send", file, "-U", tmp_path / "nobody.sock")
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
     with Running("send", file, "--to", collector.address, "--rate", "20", is_ready=False) as sending:
-        collector.wait_for(1)
+        collector.wait_for(1, within_s=WITHIN_S)
         collector.kill()
         assert sending.wait() == 1
         assert sending.errors.startswith(f"dnsproxy tap send: {collector.address}: ")
@@ -86,7 +86,7 @@ def test_a_collector_that_is_not_there_or_dies_is_a_failure(tmp_path: Path, coll
 def test_a_signal_ends_it_with_its_number(tmp_path: Path, collector: Collector, number: signal.Signals) -> None:
     file = write_stream(tmp_path / "one", [at(0), at(60)])
     with Running("send", file, "--to", collector.address, "--real-time", is_ready=False) as sending:
-        collector.wait_for(1)
+        collector.wait_for(1, within_s=WITHIN_S)
         assert sending.end(number) == 128 + number
     wait_until(lambda: collector.breaks == 1)
 

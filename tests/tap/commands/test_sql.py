@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.tap.commands.in_process import Captured, run
-from tests.tap.frames import CORPUS, MAIN, corpus_payloads
+from tests.tap.frames import CORPUS, MAIN, corpus_payloads, payload, write_stream
 from tests.tap.running import Running, wait_until
 
 BY_TYPE = "SELECT type, count(*) AS n, max(latency_ms) AS latency FROM dns GROUP BY type ORDER BY type LIMIT 2"
@@ -60,6 +60,16 @@ def test_all_files_of_any_format_are_in_the_table(tmp_path: Path, capfd: Capture
     )
     assert done.values == [{"n": len(corpus_payloads()) + 6}]
     assert done.status == 1, "the corpus has damage"
+
+
+def test_rows_are_merged_by_time_or_one_file_comes_after_the_other(tmp_path: Path, capfd: Captured) -> None:
+    def file(name: str, *seconds: int) -> Path:
+        frames = [payload(query_time=(second, 0), extra=str(second).encode()) for second in seconds]
+        return write_stream(tmp_path / name, frames)
+
+    question, files = ("sql", "SELECT extra FROM dns", "--csv"), [file("a.fstrm", 1, 3), file("b.fstrm", 2, 4)]
+    assert run(capfd, *question, *files).lines == ["extra", "1", "2", "3", "4"]
+    assert run(capfd, *question, *files, "--concat").lines == ["extra", "1", "3", "2", "4"]
 
 
 def test_filters_apply(capfd: Captured) -> None:

@@ -5,7 +5,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +67,12 @@ def test_counters_are_told_on_sigusr1(tmp_path: Path) -> None:
         command.wait_for_error("0 connections")
 
 
+def has_counted(command: Running, text: str) -> bool:
+    """Whether its counters said so when it was asked before."""
+    command.send(signal.SIGUSR1)
+    return text in command.errors
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_of_files_counters_are_told_and_a_signal_ends_it(number: signal.Signals, tmp_path: Path) -> None:
     pipe = tmp_path / "dns.fstrm"
@@ -75,9 +80,7 @@ def test_of_files_counters_are_told_and_a_signal_ends_it(number: signal.Signals,
     with Running("top", pipe, "--interval", "50ms", is_ready=False) as command, pipe.open("wb") as file:
         file.write(stream(*(frame.payload for frame in Dialogue().whole(0, 20)), stop=False))
         file.flush()
-        time.sleep(0.05)
-        command.send(signal.SIGUSR1)
-        command.wait_for_error("4 frames, 0 damaged")
+        command.wait_until(lambda: has_counted(command, "4 frames, 0 damaged"), "counters")
         assert command.end(number) == 0
     assert b"4 messages" in command.output
 

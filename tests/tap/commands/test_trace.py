@@ -84,9 +84,9 @@ def test_sources_are_joined_as_they_come(tmp_path: Path) -> None:
     one = Dialogue(extra=b"00000000000000aa")
     clients, upstreams = tmp_path / "clients.sock", tmp_path / "upstreams.sock"
     with Running("trace", "--utc", "-u", clients, "-u", upstreams) as command:
-        send(clients, [one.asked(0).payload, one.answered(522).payload])
         frames = [one.sent(1), one.sent(501, OTHER_UPSTREAM), one.came(501, 520, OTHER_UPSTREAM)]
         send(upstreams, [frame.payload for frame in frames])
+        send(clients, [one.asked(0).payload, one.answered(522).payload])
         (line,) = command.wait_for_lines(1)
         assert line.endswith(PATH)
         assert command.end(signal.SIGINT) == 128 + signal.SIGINT

@@ -1,5 +1,7 @@
 """Lines made from templates."""
 
+from base64 import b64decode
+
 import pytest
 
 from dnsproxy.tap.forms.json_lines import KEYS
@@ -33,8 +35,10 @@ def test_labels_become_values(template: str, expected: str) -> None:
 
 
 def test_every_key_is_a_label(capsys: Captured) -> None:
-    line(" ".join(f"{{.{key}}}" for key in KEYS))
+    octets = payload()
+    text = line(" ".join(f"{{.{key}}}" for key in (*KEYS, "frame")), octets)
     assert capsys.readouterr().err == ""
+    assert b64decode(text.rsplit(" ", 1)[1]) == octets
 
 
 def test_a_label_that_means_nothing_stays_and_is_told_once(capsys: Captured) -> None:
