@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 
 from tests.support.collector import Collector, unix_address
@@ -20,7 +20,12 @@ StartProxy = Callable[..., Proxy]
 # How many examples a property is tried on: `make properties` tries many, the second build fewer than the first.
 EXAMPLES = {"interpreted": 50, "compiled": 25, "thorough": 1000}
 BUILD = os.environ.get("DNSPROXY_TEST_BUILD", "interpreted")
-settings.register_profile("dnsproxy", max_examples=EXAMPLES[os.environ.get("DNSPROXY_TEST_EXAMPLES", BUILD)])
+settings.register_profile(
+    "dnsproxy",
+    max_examples=EXAMPLES[os.environ.get("DNSPROXY_TEST_EXAMPLES", BUILD)],
+    deadline=None,  # tests share their machine
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("dnsproxy")
 
 

@@ -83,7 +83,7 @@ def test_a_module_imports_only_what_stands_below_it(path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["dnstap", "upstream", "listeners", "workers", "tap"])
 def test_a_package_has_no_circle(package: str) -> None:
-    modules = {dotted(path): path for path in (CORE / package).glob("*.py") if path.name != "__init__.py"}
+    modules = {dotted(path): path for path in (CORE / package).rglob("*.py") if path.name != "__init__.py"}
     below = {name: imports(path) & set(modules) - {name} for name, path in modules.items()}
     while below:
         bottom = {name for name, needed in below.items() if not needed & set(below)}

@@ -36,11 +36,11 @@ def stream_pool(upstream: Upstream, server: Server) -> StreamPool:
     """The pool for the scheme of an upstream; ImportError when that needs a module which is not installed."""
     scheme = upstream.options.scheme
     if scheme == "https":
-        from dnsproxy.upstream.https import HttpsPool
+        from dnsproxy.upstream.http.pool import HttpsPool
 
         return HttpsPool(upstream, server)
     if scheme in ("quic", "h3"):
-        from dnsproxy.upstream.quic import QuicPool
+        from dnsproxy.upstream.quic.pool import QuicPool
 
         return QuicPool(upstream, server)
     from dnsproxy.upstream.tcp import TcpPool

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import trio
 
-from dnsproxy.upstream.edits import Edits
+from dnsproxy.upstream.editing.edits import Edits
 from dnsproxy.upstream.exchange import CANCELLED, PROBE, TIMEOUT, Exchange
 from dnsproxy.upstream.health import SERVFAIL, Health
 from dnsproxy.upstream.pools import stream_pool

@@ -10,7 +10,7 @@ from dnsproxy import wire
 from dnsproxy.errors import EDE_OTHER, REFUSED, DeadlineExceeded, QueryError, UpstreamsFailed
 from dnsproxy.flight import Pending, Waiter, first_of
 from dnsproxy.message import Policy, Query, Response
-from dnsproxy.upstream.ecs import Subnets
+from dnsproxy.upstream.editing.ecs import Subnets
 from dnsproxy.upstream.exchange import TIMEOUT, Exchange
 from dnsproxy.upstream.upstream import Changes, Upstream
 from dnsproxy_forward.attempts import MIN_ATTEMPT_S, Attempts

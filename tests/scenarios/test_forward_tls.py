@@ -1,6 +1,7 @@
 """DNS over TLS towards upstreams: what is sent and what taps see; servers that stall, end or cannot be trusted."""
 
 import base64
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -230,6 +231,18 @@ def test_udp_and_tcp_queries_come_from_the_address_that_is_asked_for(
         proxy = start_proxy(forward(f"{scheme}://{upstream.address}", source_address=["127.0.0.9", "::1"]))
         assert ask(wire.query(f"{scheme}.example.org"), proxy.port).rcode() == 0
         assert [one.source[0] for one in upstream.seen_for(scheme)] == ["127.0.0.9"]
+
+
+def test_a_mark_that_may_not_be_set_is_told_once_and_the_attempts_fail(
+    start_proxy: StartProxy, upstream: HostileUpstream
+) -> None:
+    without = ["setpriv", "--bounding-set=-net_admin,-net_raw", "--inh-caps=-net_admin,-net_raw"]
+    to = [f"{scheme}://{upstream.address}" for scheme in ("udp", "tcp")]
+    proxy = start_proxy(forward(*to, mark=9), prefix=without if os.geteuid() == 0 else ())
+    for number in range(3):
+        assert ask(wire.query(f"n{number}.example.org"), proxy.port).rcode() == 2
+    assert upstream.seen == []
+    assert proxy.log.count("mark = 9 cannot be set: Operation not permitted") == 1
 
 
 def test_a_pem_file_that_is_missing_is_a_configuration_error(tmp_path: Path) -> None:

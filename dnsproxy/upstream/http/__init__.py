@@ -1,0 +1,1 @@
+"""DNS over HTTPS upstreams, by HTTP/2."""

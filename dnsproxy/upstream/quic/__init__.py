@@ -1,0 +1,1 @@
+"""DNS over QUIC upstreams, and DNS over HTTPS by HTTP/3."""

@@ -1,0 +1,1 @@
+"""Tests of queries that are edited on their way."""

@@ -1,0 +1,1 @@
+"""Tests of DNS over HTTPS upstreams."""

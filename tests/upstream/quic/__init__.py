@@ -1,0 +1,1 @@
+"""Tests of DNS over QUIC upstreams, and HTTP/3."""
