@@ -5,6 +5,7 @@ from dataclasses import dataclass
 DNSDIST, COREDNS, UNBOUND, DNSMASQ, BIND, DNSLIB = "dnsdist", "CoreDNS", "unbound", "dnsmasq", "BIND", "dnslib"
 EVERYONE = (DNSDIST, COREDNS, UNBOUND, DNSMASQ, BIND, DNSLIB)
 JUDGED = (DNSDIST, COREDNS)  # the bars are multiples of these two
+DOH_PATH = "/dns-query"
 UDP, DOT, DOH = "udp", "dot", "doh"  # how upstreams are asked; encrypted ones show a certificate for SERVER_NAME
 SERVER_NAME = "dot.bench.example"
 
@@ -94,6 +95,7 @@ UPSTREAM_EXTRA = "upstream: {/forward/upstream}"
 
 FORWARD = Workload("forward", "forward", peers=EVERYONE, both_builds=True)
 FORWARD_DOT = Workload("forward-dot", "forward over DoT", over=DOT, both_builds=True)
+FORWARD_DOH = Workload("forward-doh", "forward over DoH", over=DOH, both_builds=True)
 TWO_TAPS = Workload("two-taps", "forward + two full taps", taps=(Tap(extra=UPSTREAM_EXTRA), Tap()), both_builds=True)
 CLIENT_TAP = Workload("client-tap", "forward + one client-only tap", taps=(Tap(client_only=True),))
 CACHE_HIT = Workload(
@@ -127,4 +129,15 @@ IN_FLIGHT = Workload(
     upstream_delay_s=1.5,  # below the 2 s after which programs ask again
 )
 
-WORKLOADS = (FORWARD, FORWARD_DOT, TWO_TAPS, CLIENT_TAP, CACHE_HIT, CACHE_HIT_TAP, *PACED, TAPS_20000, IN_FLIGHT)
+WORKLOADS = (
+    FORWARD,
+    FORWARD_DOT,
+    FORWARD_DOH,
+    TWO_TAPS,
+    CLIENT_TAP,
+    CACHE_HIT,
+    CACHE_HIT_TAP,
+    *PACED,
+    TAPS_20000,
+    IN_FLIGHT,
+)

@@ -1,4 +1,4 @@
-"""CoreDNS: forward over UDP or DoT, no log; its taps always have all four types."""
+"""CoreDNS: forward over UDP, DoT or DoH, no log; its taps always have all four types."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from harness import programs
 from harness.collector import IDENTITY
 from harness.loopback import HOST
 from harness.peers import Site, TapCount
-from harness.workloads import COREDNS, DOT, SERVER_NAME, Tap, Workload
+from harness.workloads import COREDNS, DOH, DOH_PATH, SERVER_NAME, UDP, Tap, Workload
 
 CONFIGURATION = """\
 .:{port} {{
@@ -17,8 +17,8 @@ CONFIGURATION = """\
 }}
 """
 
-DOT_UPSTREAM = """\
-tls://{address} {{
+ENCRYPTED_UPSTREAM = """\
+{url} {{
         tls {ca}
         tls_servername {name}
     }}"""
@@ -84,9 +84,10 @@ class CoreDns:
 
 def _upstream(site: Site) -> str:
     address = f"{HOST}:{site.upstream_port}"
-    if site.workload.over != DOT:
+    if site.workload.over == UDP:
         return address
-    return DOT_UPSTREAM.format(address=address, ca=site.ca, name=SERVER_NAME)
+    url = f"https://{address}{DOH_PATH}" if site.workload.over == DOH else f"tls://{address}"
+    return ENCRYPTED_UPSTREAM.format(url=url, ca=site.ca, name=SERVER_NAME)
 
 
 def _cache(workload: Workload) -> str:

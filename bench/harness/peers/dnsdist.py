@@ -6,7 +6,7 @@ from harness import programs
 from harness.collector import IDENTITY
 from harness.loopback import HOST
 from harness.peers import Site, TapCount
-from harness.workloads import DNSDIST, DOT, SERVER_NAME, Tap, Workload
+from harness.workloads import DNSDIST, DOH, DOH_PATH, SERVER_NAME, UDP, Tap, Workload
 
 CONFIGURATION = """\
 setSecurityPollSuffix("")
@@ -17,7 +17,7 @@ getServer(0):setUp()
 """
 
 # Pipelined, as unbound answers: its default of no query beside another over a connection would be unfair.
-DOT_SERVER = ', tls="openssl", subjectName="{name}", caStore="{ca}", validateCertificates=true, maxInFlight=100'
+ENCRYPTED_SERVER = ', tls="openssl", subjectName="{name}", caStore="{ca}", validateCertificates=true, maxInFlight=100'
 
 # The largest queue that libfstrm allows: with its default of 512 most messages would be dropped at this rate.
 TAP = """\
@@ -51,7 +51,8 @@ class Dnsdist:
         return "" if asked in ([], [True]) else "one tap, CLIENT_* only"
 
     def configure(self, site: Site) -> list[str]:
-        tls = DOT_SERVER.format(name=SERVER_NAME, ca=site.ca) if site.workload.over == DOT else ""
+        tls = "" if site.workload.over == UDP else ENCRYPTED_SERVER.format(name=SERVER_NAME, ca=site.ca)
+        tls += f', dohPath="{DOH_PATH}"' if site.workload.over == DOH else ""
         text = CONFIGURATION.format(host=HOST, port=site.port, upstream_port=site.upstream_port, tls=tls)
         for _tap, path in zip(self.taps(site.workload), site.tap_paths, strict=False):
             text += TAP.format(path=path, identity=IDENTITY)

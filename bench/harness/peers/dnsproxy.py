@@ -12,7 +12,7 @@ from harness.errors import BenchError
 from harness.loopback import HOST
 from harness.pass_through import install, stanzas
 from harness.peers import Site, TapCount
-from harness.workloads import DOT, SERVER_NAME, Tap, Workload
+from harness.workloads import DOH, DOH_PATH, DOT, SERVER_NAME, Tap, Workload
 
 BUILDS = ("interpreted", "compiled")  # words of `dnsproxy --version`
 STATUS_TIMEOUT_S = 10  # a Python program starts, asks, ends
@@ -102,6 +102,9 @@ def _admin(site: Site) -> Path:
 def _upstream(site: Site) -> str:
     if site.workload.over == DOT:
         return f'to = ["tls://{HOST}%{SERVER_NAME}:{site.upstream_port}"]\nca = "{site.ca}"'
+    if site.workload.over == DOH:
+        url = f"https://{HOST}:{site.upstream_port}{DOH_PATH}"
+        return f'to = [{{address = "{url}", server_name = "{SERVER_NAME}"}}]\nca = "{site.ca}"'
     return f'to = ["udp://{HOST}:{site.upstream_port}"]'
 
 
