@@ -19,7 +19,7 @@ run: setup ## the proxy on conf/quickstart.toml in the foreground (CONFIG=path P
 dev: ## an editable, interpreted installation with the development tools, in .venv-dev
 	@.ci/setup dev
 
-test: ## every test, on the interpreted and on the compiled build (ARGS="-k name" goes to pytest)
+test: ## every test on the interpreted build, and what compiling could change on the compiled one (ARGS="-k name" goes to pytest)
 	@exec .ci/test $(ARGS)
 
 check: dev ## format, lint, types, tests
