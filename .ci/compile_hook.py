@@ -5,6 +5,7 @@ everything compiles, `require` or the build fails. Editable installations are ne
 would hide every edit. The modules are listed in pyproject.toml, under this hook.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -20,15 +21,23 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MYPYC = ["mypy[mypyc]==2.4.*", "setuptools>=75"]  # mypyc's output changes with its version; this one is tested
 SOURCE_ROOTS = {"dnsproxy": "dnsproxy", "plugins": ""}  # where each stands in the checkout, and in the wheel
 
+# Each is compiled as one file of C, other modules as another: what calls each other all the time stays together
+# (all in one would gain a query 1 %), and the compiler takes a third less time, with two processors half of that.
+GROUPS = ("dnsproxy/dnstap/", "dnsproxy/tap/", "dnsproxy/upstream/editing/", "dnsproxy_cache/")
+
 # Runs in a process of its own, because mypyc ends the process when it finds an error.
 BUILD = """
-import sys
+import json, os, sys
 from mypyc.build import mypycify
 from setuptools import setup
-output, *modules = sys.argv[1:]
+output, groups = sys.argv[1], json.loads(sys.argv[2])
+modules = [module for members in groups.values() for module in members]
 options = ["--follow-imports=silent", "--ignore-missing-imports"]
-extensions = mypycify([*options, *modules], group_name="dnsproxy")
-setup(name="dnsproxy", packages=[], ext_modules=extensions, script_args=["build_ext", "--build-lib", output])
+extensions = mypycify([*options, *modules], separate=[(members, name) for name, members in groups.items()])
+extensions.sort(key=lambda extension: sum(map(os.path.getsize, extension.sources)), reverse=True)  # the longest first
+parallel = str(len(os.sched_getaffinity(0)))
+script = ["build_ext", "--parallel", parallel, "--build-lib", output]
+setup(name="dnsproxy", packages=[], ext_modules=extensions, script_args=script)
 """
 
 
@@ -58,7 +67,8 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
             shutil.copytree(Path(self.root, source), folder / "source" / target, dirs_exist_ok=True)
         output = folder / "built"
         modules = [module.removeprefix("plugins/") for module in self.config["modules"]]
-        done = subprocess.run([sys.executable, "-c", BUILD, str(output), *modules], cwd=folder / "source")
+        command = [sys.executable, "-c", BUILD, str(output), json.dumps(_groups(modules))]
+        done = subprocess.run(command, cwd=folder / "source")
         if done.returncode:
             return self._failed()
         return {str(path): str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
@@ -68,6 +78,15 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
             raise SystemExit("mypyc could not compile the core, and DNSPROXY_COMPILE=require")
         self.app.display_warning("mypyc could not compile the core; this build will be interpreted")
         return {}
+
+
+def _groups(modules: list[str]) -> dict[str, list[str]]:
+    """Modules by the name of the group that they are compiled in."""
+    groups: dict[str, list[str]] = {}
+    for module in modules:
+        folder = next((folder for folder in GROUPS if module.startswith(folder)), "dnsproxy/")
+        groups.setdefault(folder.rstrip("/").replace("/", "_"), []).append(module)
+    return groups
 
 
 def _mode() -> str:
