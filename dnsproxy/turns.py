@@ -11,6 +11,7 @@ from dnsproxy.flight import Flights
 TURNS: Final = 64  # rounds of our own poll before trio has its turn, whatever is waiting
 EVENTS: Final = 64  # per poll: Python's default allocates room for 1023 each time
 MIN_WAIT_S: Final = 0.001  # resolution of timers: a shorter wait would spin
+LATE_S: Final = 0.01  # timers that late: the process had no turn, or was stopped, and does not know what has come
 MAX_WAIT_S: Final = 86400.0  # epoll takes no more than about 24 days
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
@@ -54,9 +55,12 @@ class Turns:
             wait = min(leave_at, soonest) - now
             events: list[tuple[int, int]] = self.epoll.poll(0 if wait <= 0 else max(wait, MIN_WAIT_S), EVENTS)
             now = flights.now = self.clock()
-            if soonest <= now:
-                timers.fire(now)
             trio_has_events = self.serve(events)
+            if soonest <= now:
+                if now - soonest > LATE_S:
+                    trio_has_events = self.serve(self.epoll.poll(0, EVENTS)) or trio_has_events
+                    flights.settle()
+                timers.fire(now)  # last: what has come by now has come in time
             if trio_has_events or now >= leave_at:
                 break
         flights.settle()

@@ -13,6 +13,7 @@ from trio.testing import MockClock, trio_test
 
 from dnsproxy.driver import Driver, EpollDriver, make_driver
 from dnsproxy.flight import Flights, Waiter
+from dnsproxy.turns import Turns as InnerLoop
 
 SOON_S = 5.0  # for what happens at once, on a machine that does other things too
 FORMS = pytest.mark.parametrize("form", [Driver, EpollDriver])
@@ -438,3 +439,26 @@ async def test_a_thread_that_ends_wakes_the_fast_form() -> None:
     async with driving(EpollDriver):
         with trio.fail_after(SOON_S):
             await trio.to_thread.run_sync(lambda: None)
+
+
+@pytest.mark.parametrize("polls", [[7], [0, 7]], ids=["in time", "after a stop"])
+def test_what_has_come_by_then_is_read_before_a_timer_says_that_it_has_not(polls: list[int]) -> None:
+    flights, order, found = Flights(), list[str](), iter(polls)
+
+    class Told(Waiter):
+        def expire(self) -> None:
+            order.append("expired")
+
+    class Socket:
+        def on_readable(self) -> None:
+            order.append("read")
+
+    class Stalled:
+        """Both are due when the process has its turn again; after a stop only a second look tells of the socket."""
+
+        def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
+            return [(fd, select.EPOLLIN) for fd in (next(found, 0),) if fd]
+
+    flights.timers.at(0.3, Told())
+    InnerLoop(flights, {7: Socket()}, Stalled(), -1, (), iter([0.0, 1.0]).__next__).take(0.5)
+    assert order == ["read", "expired"]

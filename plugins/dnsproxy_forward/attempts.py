@@ -14,7 +14,7 @@ from dnsproxy.errors import (
     UpstreamsFailed,
 )
 from dnsproxy.flight import first_of
-from dnsproxy.upstream.exchange import TIMEOUT, TLS_ERROR, Exchange
+from dnsproxy.upstream.exchange import ANSWERED, TIMEOUT, TLS_ERROR, Exchange
 
 if TYPE_CHECKING:
     from dnsproxy.upstream.upstream import Upstream
@@ -63,8 +63,8 @@ class Attempts:
 
     async def _next_done(self) -> Exchange | None:
         """The next attempt that comes to an end, or None when it is time to look after those that do not."""
-        done = await first_of(*self.under_way, until=self.look_at)
-        return done if isinstance(done, Exchange) else None
+        told = await first_of(*self.under_way, until=self.look_at)
+        return told if isinstance(told, Exchange) and told.done else None  # else it is late, and says so
 
     def widen(self, width: int) -> None:
         """Ask so many at once."""
@@ -111,7 +111,8 @@ class Attempts:
         return octets
 
     def _without_reply(self, exchange: Exchange, over_stream: bool) -> bytes | None:
-        if exchange.is_again and not self._is_exhausted():
+        if exchange.is_again and not self._is_late():
+            self.last_attempt += 1  # it has replied: the first time is none of the attempts that may fail
             self._start(exchange.upstream, by_tcp=over_stream)
             return None
         self.outcomes.append(exchange.outcome)
@@ -120,16 +121,16 @@ class Attempts:
         if exchange.spoofed and not over_stream and not self._is_late():
             self._start(exchange.upstream, by_tcp=True)
             return None
-        return self._go_on(again=True)
+        return self._go_on(again=exchange.outcome != ANSWERED)
 
     def _go_on(self, again: bool) -> bytes | None:
-        """Start the next attempt, with one that was asked before if need be and `again` allows it.
+        """Start the next attempt, with one that was asked before if there is no answer at all and `again` allows it.
 
         When that cannot be, wait for those under way; in the end the last answer stands.
         """
         if not self._is_exhausted():
             upstream = self._fresh()
-            if upstream is None and again and not self.under_way:
+            if upstream is None and again and not self.under_way and self.answer is None:
                 upstream = self._asked_longest_ago()
             if upstream is not None:
                 self._start(upstream)
@@ -143,10 +144,8 @@ class Attempts:
         raise self._failure()
 
     def _look_beside(self) -> bytes | None:
-        """Those under way are late: an answer that is not good has to do, or another one is asked beside them."""
+        """Those under way are late: another one is asked beside them, if there is one."""
         self.look_at = inf
-        if self.answer is not None:
-            return self._take(self.answer)
         if any(exchange.is_doubted for exchange in self.under_way):
             return None  # somebody sends wrong replies: every further query would be one more to guess
         upstream = None if self._is_exhausted() else self._fresh()

@@ -18,6 +18,8 @@ SYSTEM_TTL_S: Final = 30.0  # getaddrinfo does not say how long what it says wil
 MIN_TTL_S, MAX_TTL_S = 1.0, 3600.0  # a TTL of 0 is no reason to ask for ever, one of a week none to miss a change
 RESOLVER_TIMEOUT_S: Final = 1.0
 ROUNDS: Final = 2  # over all resolvers, for one lookup
+AGAIN_S: Final = 5.0  # after a lookup that failed
+QTYPES: Final = ("A", "AAAA")
 
 
 class Found(NamedTuple):
@@ -50,25 +52,29 @@ class BootstrapLookup:
     def __init__(self, resolvers: Sequence[tuple[str, int]], sources: Sequence[str] = ()) -> None:
         self.resolvers = tuple(resolvers)
         self.sources = {":" in source: source for source in sources}
+        self.last: dict[tuple[str, str], Found] = {}  # by name and type
 
     async def resolve(self, host: str, port: int) -> Found:
-        """As `Lookup.resolve`; A and AAAA are asked for together."""
+        """As `Lookup.resolve`; A and AAAA are asked for together. Where one fails its last addresses stand."""
         answers: list[Found] = []
         errors: list[OSError] = []
 
         async def ask(qtype: str) -> None:
             try:
-                answers.append(await self._ask(host, qtype))
+                found = self.last[host, qtype] = await self._ask(host, qtype)
+                answers.append(found)
             except OSError as exc:
                 errors.append(exc)
+                if (host, qtype) in self.last:
+                    answers.append(self.last[host, qtype]._replace(ttl_s=AGAIN_S))
 
         async with trio.open_nursery() as nursery:
-            for qtype in ("A", "AAAA"):
+            for qtype in QTYPES:
                 nursery.start_soon(ask, qtype)
         addresses = sorted(
             {each for found in answers for each in found.addresses}, key=lambda each: (":" in each, each)
         )
-        if not addresses:
+        if not addresses or len(errors) == len(QTYPES):
             raise errors[0] if errors else OSError(errno.ENOENT, "has no addresses")
         reachable = tuple(filter(_has_route, addresses))
         return Found(reachable or tuple(addresses), min(found.ttl_s for found in answers if found.addresses))

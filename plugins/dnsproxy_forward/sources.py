@@ -9,14 +9,20 @@ from typing import Final, Protocol
 
 import trio
 
-from dnsproxy_forward.lookup import Lookup
+from dnsproxy_forward.lookup import AGAIN_S, Lookup
 from dnsproxy_forward.targets import Target, nameservers
 
 log = logging.getLogger("dnsproxy")
 
-AGAIN_S: Final = 5.0  # after a lookup that failed
 LOOK_EVERY_S: Final = 0.5  # at a file: two looks that agree, so that a file half written is not taken for whole
 Changed = Callable[["Source"], None]
+
+
+class Known:
+    """The last addresses of a target; outlives reloads, so that one while nobody answers forgets nothing."""
+
+    def __init__(self) -> None:
+        self.hosts: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -33,10 +39,11 @@ class Source(Protocol):
 class HostName:
     """A name, looked up again when what was said of it has run out; nobody answering, the last addresses stay."""
 
-    def __init__(self, target: Target, lookup: Lookup) -> None:
+    def __init__(self, target: Target, known: Known, lookup: Lookup) -> None:
         self.target = target
+        self.known = known
+        self.hosts = known.hosts
         self.lookup = lookup
-        self.hosts: tuple[str, ...] = ()
         self.first = trio.Event()
         self.is_missed = False
 
@@ -60,7 +67,7 @@ class HostName:
         if set(found.addresses) != set(self.hosts):
             if self.hosts:
                 log.info("forward: %s is %s now", self.target.host, ", ".join(found.addresses))
-            self.hosts = found.addresses
+            self.hosts = self.known.hosts = found.addresses
             changed(self)
         return found.ttl_s
 
@@ -68,17 +75,17 @@ class HostName:
         """Say it, the first time."""
         if not self.is_missed:
             self.is_missed = True
-            what = "trying again" if not self.hosts else f"staying with {', '.join(self.hosts)}"
-            log.warning("forward: cannot resolve %s: %s; %s", self.target.host, why, what)
+            log.warning("forward: cannot resolve %s: %s; %s", self.target.host, why, _instead(self.hosts))
 
 
 class ResolvConf:
     """A file in the format of resolv.conf; when it is gone or names nobody, the last addresses stay."""
 
-    def __init__(self, target: Target, is_ours: Callable[[str], bool]) -> None:
+    def __init__(self, target: Target, known: Known, is_ours: Callable[[str], bool]) -> None:
         self.target = target
+        self.known = known
+        self.hosts = tuple(host for host in known.hosts if not is_ours(host))
         self.is_ours = is_ours
-        self.hosts: tuple[str, ...] = ()
         self.first = trio.Event()
         self.told = ""  # what is wrong with it, once
         self.seen: tuple[str, ...] = ()
@@ -88,7 +95,7 @@ class ResolvConf:
         """Take what it says now."""
         self.seen = self._look()
         if self.seen:
-            self.hosts = self.seen
+            self.hosts = self.known.hosts = self.seen
         self.first.set()
 
     async def follow(self, changed: Changed) -> None:
@@ -98,7 +105,7 @@ class ResolvConf:
             before, self.seen = self.seen, self._look()
             if self.seen and self.seen == before and self.seen != self.hosts:
                 log.info("forward: %s names %s now", self.target.file, ", ".join(self.seen))
-                self.hosts = self.seen
+                self.hosts = self.known.hosts = self.seen
                 changed(self)
 
     def _look(self) -> tuple[str, ...]:
@@ -120,5 +127,9 @@ class ResolvConf:
     def _tell(self, why: str) -> None:
         if self.told != why:
             self.told = why
-            what = "trying again" if not self.hosts else f"staying with {', '.join(self.hosts)}"
-            log.warning("forward: %s: %s; %s", self.target.file, why, what)
+            log.warning("forward: %s: %s; %s", self.target.file, why, _instead(self.hosts))
+
+
+def _instead(hosts: tuple[str, ...]) -> str:
+    """What is done while a look gives nothing."""
+    return f"staying with {', '.join(hosts)}" if hosts else "trying again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from dnsproxy.address import Address
-from dnsproxy.upstream.options import ENCRYPTED, UpstreamOptions
+from dnsproxy.upstream.options import ENCRYPTED, TlsOptions, UpstreamOptions
+from dnsproxy.upstream.tls import versions
 from dnsproxy.upstream.upstream import Upstream
 from dnsproxy_forward.choosing import Candidate
 from dnsproxy_forward.lookup import BootstrapLookup, Lookup, SystemLookup
-from dnsproxy_forward.sources import HostName, ResolvConf, Source
+from dnsproxy_forward.sources import HostName, Known, ResolvConf, Source
 from dnsproxy_forward.stanza import Stanza
 from dnsproxy_forward.targets import Target
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from dnsproxy.plugin import Server
     from dnsproxy_forward.config import ForwardConfig, UpstreamTable
+
+log = logging.getLogger("dnsproxy")
 
 RESOLVE_WAIT_S: Final = 0.3  # start-up waits no longer for names of upstreams
 Key = tuple[Target, tuple[tuple[str, int], ...]]  # what is looked up, and with which resolvers
@@ -35,6 +39,7 @@ class Supply:
         self.work = tuple(work)
         self.sources: dict[Key, Source] = {}
         self.held: dict[Stanza, set[Hashable]] = {}  # keys of leases
+        self.versions: dict[TlsOptions, tuple[object, ...]] = {}  # of their files, when they were first needed
         for stanza in work:
             for upstream in stanza.config.upstreams:
                 self._watch(stanza.config, upstream.address)
@@ -45,13 +50,14 @@ class Supply:
         key = (target, config.bootstrap)
         if target.is_address or key in self.sources:
             return
+        known = self.server.lease(("forward addresses", *key), Known)
         if target.file:
-            self.sources[key] = ResolvConf(target, lambda host: self.server.listens_on(host, target.port, None))
+            self.sources[key] = ResolvConf(target, known, lambda host: self.server.listens_on(host, target.port, None))
         else:
             lookup: Lookup = SystemLookup()
             if config.bootstrap:
                 lookup = BootstrapLookup(config.bootstrap, config.source_address)
-            self.sources[key] = HostName(target, lookup)
+            self.sources[key] = HostName(target, known, lookup)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow what may change; usable once all names have been looked up, or soon."""
@@ -82,8 +88,13 @@ class Supply:
         for table in stanza.config.upstreams:
             for address in self._addresses(stanza.config, table.address):
                 options = upstream_options(stanza.config, table, address)
-                keys.add(("upstream", options))
-                upstream = self._upstream(stanza, options)
+                try:
+                    key = self._key(options)
+                    upstream = self._upstream(stanza, options, key)
+                except OSError as exc:  # a certificate that was there when the configuration was read
+                    log.warning("upstream %s cannot be asked: %s", options.url, exc)
+                    continue
+                keys.add(key)
                 candidates.setdefault(upstream, Candidate(upstream, table.weight, table.group))
         stanza.use(list(candidates.values()))
         self._share_descriptors()
@@ -98,10 +109,19 @@ class Supply:
         for upstream in upstreams:
             upstream.limit_sockets(len(upstreams), descriptors)
 
-    def _upstream(self, stanza: Stanza, options: UpstreamOptions) -> Upstream:
+    def _key(self, options: UpstreamOptions) -> Hashable:
+        """What it is shared by: how it is asked, and what was in its files when this configuration took over."""
+        tls = options.tls
+        if tls is None:
+            return ("upstream", options)
+        if tls not in self.versions:
+            self.versions[tls] = versions(tls)
+        return ("upstream", options, self.versions[tls])
+
+    def _upstream(self, stanza: Stanza, options: UpstreamOptions, key: Hashable) -> Upstream:
         """The one that is asked that way, shared by all stanzas that do."""
         server, timeout_s = self.server, stanza.config.timeout
-        upstream = server.lease(("upstream", options), lambda: Upstream(server, options, timeout_s))
+        upstream = server.lease(key, lambda: Upstream(server, options, timeout_s))
         if stanza.taps is not None and stanza.taps.wants_times:
             upstream.is_watched = True
         upstream.timeout_s = max(upstream.timeout_s, timeout_s)

@@ -65,7 +65,7 @@ class Percentile:
         for bucket, count in enumerate(self.counts):
             left -= count
             if left <= 0:
-                self.value_s = SHORTEST_S * BUCKET ** (bucket + 1)
+                self.value_s = SHORTEST_S * BUCKET ** (bucket + 1 + left / count)
                 break
         if self.samples >= SAMPLES:
             self.counts = [count / 2 for count in self.counts]

@@ -192,6 +192,21 @@ def test_an_upstream_with_nothing_but_badcookie_is_asked_twice_and_then_another(
     assert counts(offline) == [2, 1, 0]
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_what_badcookie_asks_for_is_none_of_the_attempts_that_may_fail(attempts: int, offline: Offline) -> None:
+    tried: list[bytes] = []
+
+    def strict(octets: bytes) -> bytes | None:
+        tried.append(cookie_in(octets)[8:])
+        if tried[-1] != SERVER_COOKIE:
+            return bad_cookie(octets)
+        return with_cookie(octets) if len(tried) > attempts else None
+
+    configured(offline, forward(A, cookies=True, max_attempts=attempts), A=strict)
+    one = offline.ask(run_s=5)
+    assert (one.rcode, one.label("attempts")) == (NOERROR, attempts + 1)
+
+
 # sizes
 
 

@@ -174,6 +174,17 @@ def test_a_percentile_is_right_to_some_percent_and_follows_change(percent: int) 
         assert percentile.samples < 2048
 
 
+def test_a_percentile_is_on_average_neither_early_nor_late() -> None:
+    ratios = []
+    for step in range(40):
+        scale, percentile = 0.01 * 1.001**step, Percentile(95)
+        for number in range(992):  # evenly between one and two times the scale; not quite as many as are halved
+            percentile.add(scale * (1 + number * 607 % 992 / 992))
+        assert percentile.value_s is not None
+        ratios.append(percentile.value_s / (1.95 * scale))
+    assert sum(ratios) / len(ratios) == pytest.approx(1, abs=0.01)
+
+
 def test_tokens_of_hedges_are_saved_within_a_bound() -> None:
     hedging = Hedging(Hedge(seconds=0.01))
     for _ in range(100_000):
@@ -190,6 +201,25 @@ def test_an_attempt_that_is_late_has_another_one_beside_it(offline: Offline) -> 
     asked = offline.ask(run_s=3)
     assert (asked.addresses, asked.at - started) == (["192.0.2.2"], pytest.approx(0.25))
     assert (labels(asked), counts(offline)) == ([B, 2, 2, "answered"], [1, 1, 0])
+
+
+def test_failover_that_meets_silence_goes_on_to_the_next_one(offline: Offline) -> None:
+    keys = {"policy": "sequential", "failover": ["SERVFAIL"]}
+    configured(offline, forward(A, B, C, **keys), B=answering(), C=answering("192.0.2.3"))
+    offline.network.scripts[A] = answering(rcode=SERVFAIL)
+    warm(offline, 5)
+    offline.upstreams[B].rtt_ns, offline.upstreams[B].rttvar_ns = 2e6, 1e5
+    offline.network.scripts[B] = silent
+    started = offline.flights.now
+    asked = offline.ask(run_s=3)
+    assert (asked.addresses, asked.at - started) == (["192.0.2.3"], pytest.approx(0.25))
+
+
+def test_failover_in_vain_gives_the_answer_there_is_when_all_have_been_tried(offline: Offline) -> None:
+    configured(offline, forward(A, B, policy="sequential", failover=["SERVFAIL"]), A=answering(rcode=SERVFAIL))
+    started = offline.flights.now
+    asked = offline.ask(run_s=5)
+    assert (asked.rcode, asked.at - started, counts(offline)) == (SERVFAIL, pytest.approx(2.0), [1, 1, 0])
 
 
 def test_a_late_answer_still_wins_over_silence(offline: Offline) -> None:

@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dns.flags
 import dns.message
@@ -13,8 +13,9 @@ import dns.rcode
 import dns.rrset
 import pytest
 import trio
+import trustme
 from dnsproxy_forward import Forward
-from dnsproxy_forward.lookup import MAX_TTL_S, SYSTEM_TTL_S, BootstrapLookup
+from dnsproxy_forward.lookup import AGAIN_S, MAX_TTL_S, SYSTEM_TTL_S, BootstrapLookup
 from trio.testing import MockClock, trio_test
 
 from tests.support.offline import Offline, answering
@@ -105,6 +106,23 @@ async def test_when_nobody_answers_the_last_addresses_stay(
         assert list(offline.upstreams) == ["127.0.0.1:53"]
         (message,) = caplog.messages
         assert message.endswith("staying with 127.0.0.1")
+
+
+@trio_test
+async def test_a_new_address_while_a_certificate_is_gone_is_told_and_ends_nothing(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ca = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(ca))
+    resolver = Resolver(one=A)
+    to: Any = {"address": "tls://one.example.net", "ca": str(ca)}
+    async with running(resolver, to, B) as (_, offline, _):
+        assert set(offline.upstreams) == {f"{A}:853", f"{B}:53"}
+        ca.rename(tmp_path / "gone.pem")
+        resolver.known["one"] = "127.0.0.3"
+        await trio.sleep(SYSTEM_TTL_S + 1)
+        assert "upstream tls://127.0.0.3:853 cannot be asked: [Errno 2] No such file" in caplog.text
+        assert set(offline.upstreams) == {f"{B}:53"}
 
 
 @trio_test
@@ -208,6 +226,38 @@ async def test_a_resolv_conf_that_comes_to_name_this_server_is_no_loop(
         assert "a listener of this very server" in message
 
 
+@trio_test
+async def test_a_reload_while_nobody_answers_or_the_file_is_empty_forgets_no_address(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    resolver = Resolver(one="127.0.0.1")
+    file = tmp_path / "resolv.conf"
+    file.write_text("nameserver 127.0.0.3\n")
+    async with running(resolver, "one.example.net", str(file)) as (plugin, offline, _):
+        assert set(offline.upstreams) == {"127.0.0.1:53", "127.0.0.3:53"}
+        resolver.known.clear()
+        file.write_text("")
+        again = Forward(plugin.stanzas)
+        again.bind([again], cast("Any", offline))
+        known = [upstream.name for upstream in again.work[0].upstreams]
+        assert known == ["127.0.0.1:53", "127.0.0.3:53"], "before anything has been looked up"
+
+
+@trio_test
+async def test_both_generations_see_a_change(autojump_clock: MockClock) -> None:
+    resolver = Resolver(one="127.0.0.1")
+    async with running(resolver, "one.example.net") as (plugin, offline, _), trio.open_nursery() as nursery:
+        again = Forward(plugin.stanzas)
+        again.bind([again], cast("Any", offline))
+        await nursery.start(again.run)
+        resolver.known["one"] = "127.0.0.2"
+        offline.give_back = lambda key: None  # type: ignore[method-assign]  # it does not count holders
+        await trio.sleep(SYSTEM_TTL_S + 1)
+        for generation in (plugin, again):
+            assert [upstream.name for upstream in generation.work[0].upstreams] == ["127.0.0.2:53"]
+        nursery.cancel_scope.cancel()
+
+
 # names by resolvers of our own
 
 
@@ -218,6 +268,7 @@ class Zone:
         self.socket = trio.socket.socket(type=socket.SOCK_DGRAM)
         self.records = {"A": [A], "AAAA": list[str]()}
         self.ttl = 300
+        self.refused = ""  # a type that it does not tell
         self.rcode = dns.rcode.NOERROR
         self.is_silent = False
         self.asked = 0
@@ -233,10 +284,10 @@ class Zone:
     def reply(self, query: dns.message.Message) -> dns.message.Message:
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA
-        reply.set_rcode(self.rcode)
         (question,) = query.question
         kind = dns.rdatatype.to_text(question.rdtype)
-        if self.rcode == dns.rcode.NOERROR:
+        reply.set_rcode(dns.rcode.SERVFAIL if kind == self.refused else self.rcode)
+        if reply.rcode() == dns.rcode.NOERROR:
             alias = f"alias.{question.name}"
             reply.answer.append(dns.rrset.from_text(question.name, self.ttl * 10, "IN", "CNAME", alias))
             if self.records[kind]:
@@ -314,3 +365,18 @@ async def test_bootstrap_resolvers_are_asked_in_place_of_the_system_and_again_wh
             await trio.sleep(1.2)
             assert list(offline.upstreams) == ["127.0.0.2:5301"]
             assert system.asked == []
+
+
+@trio_test
+async def test_when_only_one_kind_of_addresses_can_be_had_those_of_the_other_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with zone() as served:
+        served.records = {"A": [A], "AAAA": ["::1"]}
+        lookup = BootstrapLookup([(A, served.port)])
+        before = await lookup.resolve("dns.example.net", 53)
+        served.refused = "A"
+        now = await lookup.resolve("dns.example.net", 53)
+        assert (now.addresses, now.ttl_s) == (before.addresses, AGAIN_S)
+        fresh = BootstrapLookup([(A, served.port)])
+        assert (await fresh.resolve("dns.example.net", 53)).addresses == ("::1",)

@@ -324,6 +324,34 @@ def test_parallel_waits_for_a_better_answer_than_a_bad_one(bad: int, rcode: int,
     assert (asked.rcode, asked.at, asked.label("upstream")) == (rcode, pytest.approx(0.2), B)
 
 
+def raced(offline: Offline) -> Offline:
+    """A and B in a race; so far both have answered within a millisecond."""
+    answered(offline, forward(A, B, policy="parallel"))
+    for upstream in offline.upstreams.values():
+        upstream.rtt_ns, upstream.rttvar_ns = 1e6, 1e5
+    return offline
+
+
+def test_a_late_one_of_a_race_may_still_win_it(offline: Offline) -> None:
+    raced(offline).network.scripts.update({A: slow(0.4, answering()), B: silent})
+    for number in range(4):
+        started = offline.flights.now
+        asked = offline.ask(f"{number}.example.org", run_s=0.45)
+        assert (asked.addresses, asked.at - started) == (["192.0.2.1"], pytest.approx(0.4))
+
+
+def test_a_race_waits_for_a_late_answer_rather_than_give_a_bad_one(offline: Offline) -> None:
+    raced(offline).network.scripts.update({A: answering(rcode=SERVFAIL), B: slow(0.8, answering("192.0.2.2"))})
+    for number in range(6):
+        assert offline.ask(f"{number}.example.org", run_s=3).addresses == ["192.0.2.2"], "whoever was asked first"
+
+
+def test_a_race_of_a_bad_answer_and_none_ends_with_the_bad_one(offline: Offline) -> None:
+    raced(offline).network.scripts.update({A: answering(rcode=SERVFAIL), B: silent})
+    asked = offline.ask(run_s=5)
+    assert (asked.rcode, asked.at, counts(offline)) == (SERVFAIL, pytest.approx(2.0), [1, 1, 0])
+
+
 def test_parallel_gives_a_bad_answer_when_there_is_none_better(offline: Offline) -> None:
     configured(
         offline, forward(A, B, policy="parallel"), A=answering(rcode=SERVFAIL), B=slow(0.1, answering(rcode=REFUSED))
