@@ -184,8 +184,9 @@ class Link:
             return
         try:
             plain, is_over = self._records(peer)
-        except ssl.SSLError as exc:
-            log.debug("%s: %s", self.options.url, exc)
+        except ssl.SSLError as exc:  # in TLS 1.3 a client's certificate, or the lack of one, is refused only now
+            if self.refusals is not None:
+                self.refusals.failed(exc)
             self._end(TLS_ERROR)
             return
         if plain:

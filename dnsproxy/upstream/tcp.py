@@ -48,6 +48,8 @@ class TcpConnection:
         self.is_established = False
         self.was_used = False  # a reply has come: losing it now is no failure of the upstream
         self.silent_timeouts = 0
+        self.heard_ns = 0  # the wall clock when a message came last
+        self.is_suspect = False  # no message since a query was sent that ran out of time: it may be dead
         self.began_at = self.active_at = self.flights.now
         self.retire_at = self.began_at + pool.draw_age()
         self.second: TcpConnection | None = None  # the try that was begun because this one takes too long
@@ -114,7 +116,11 @@ class TcpConnection:
     def receive_data(self, data: bytes, received_ns: int) -> None:
         """Match replies to their exchanges."""
         exchanges = self.exchanges
-        for octets in self.reader.receive_data(data):
+        messages = self.reader.receive_data(data)
+        if messages:  # half a one may be the last that comes
+            self.heard_ns = received_ns
+            self.is_suspect = False
+        for octets in messages:
             exchange = exchanges.get(octets[:2])
             if exchange is None:
                 self._stray(octets)
@@ -147,6 +153,7 @@ class TcpConnection:
                 self.late.clear()
             self.late[exchange.id] = exchange.query.shape.question
             self.silent_timeouts += 1
+            self.is_suspect = self.is_suspect or self.heard_ns < exchange.sent_ns
             if self.silent_timeouts >= SILENT_TIMEOUTS and not self.done:
                 self.was_used = False  # a connection on which nothing comes is a failure, not an idle close
                 self.done = True
@@ -253,12 +260,15 @@ class TcpPool:
             exchange.failed(CLOSED)
 
     def _choose(self) -> TcpConnection | None:
-        """One that stands, else one that is being made, else a new one; None while a certificate is refused."""
+        """One that stands, else one that is being made, else a new one; None while a certificate is refused.
+
+        One that may be dead only where there is no room for another one.
+        """
         now = self.flights.now
         ready: TcpConnection | None = None
         coming: TcpConnection | None = None
         for one in self.connections:
-            if one.done or now >= one.retire_at or one.second is not None:
+            if one.done or now >= one.retire_at or one.second is not None or one.is_suspect:
                 continue
             if one.is_established:
                 if ready is None or one.in_flight < ready.in_flight:
@@ -271,7 +281,13 @@ class TcpPool:
             return ready
         if coming is not None and (self.trust is not None or coming.in_flight < SHARE or not self._has_room()):
             return coming  # one handshake serves all who wait: the next ones resume its session
-        return self._open()
+        return self._open() if self._has_room() else self._least_suspect() or self._open()
+
+    def _least_suspect(self) -> TcpConnection | None:
+        """Of those that may be dead: one may live, and too many would follow."""
+        now = self.flights.now
+        suspects = [one for one in self.connections if one.is_suspect and not one.done and now < one.retire_at]
+        return min(suspects, key=lambda one: one.in_flight, default=None)
 
     def _has_room(self) -> bool:
         return len(self.connections) < CONNECTIONS
@@ -279,6 +295,8 @@ class TcpPool:
     def _open(self) -> TcpConnection | None:
         if self.refusals is not None and self.refusals.holds():
             return None
+        if self.refusals is not None:
+            self.refusals.begin()
         connection = TcpConnection(self)
         self.connections.add(connection)
         connection.open()

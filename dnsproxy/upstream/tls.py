@@ -82,15 +82,19 @@ _contexts: WeakValueDictionary[tuple[object, ...], ssl.SSLContext] = WeakValueDi
 
 def _shared_context(options: TlsOptions, alpn: tuple[str, ...]) -> ssl.SSLContext:
     """One for all upstreams that agree in files: reading the system's authorities takes 20 ms and a megabyte."""
-    key = (_version(options.ca), _version(options.cert), _version(options.key), alpn)
+    key = (*versions(options), alpn)
     context = _contexts.get(key)
     if context is None:
         context = _contexts[key] = _make_context(options, alpn)
     return context
 
 
+def versions(options: TlsOptions) -> tuple[object, ...]:
+    """The same as long as nobody has written its files; OSError when one is not there."""
+    return tuple(_version(path) for path in (options.ca, options.cert, options.key))
+
+
 def _version(path: str | None) -> object:
-    """The same as long as nobody has written the file."""
     if path is None:
         return None
     stat = Path(path).stat()
@@ -142,12 +146,16 @@ class Refusals:
         self.address = options.address
         self.interval_s = options.health.interval
         self.flights = flights
-        self.held_until = -1.0
+        self.began_at = self.held_until = -1.0
         self.told: dict[str, float] = {}
 
+    def begin(self) -> None:
+        """A handshake begins: should it be refused, the next one may begin an interval from now, as probes do."""
+        self.began_at = self.flights.now
+
     def refused(self, reason: str) -> None:
-        """A handshake has just ended that way."""
-        self.held_until = self.flights.now + self.interval_s
+        """The handshake has ended that way."""
+        self.hold()
         if self._is_news(reason):
             log.warning("upstream %s certificate of %s refused: %s", self.url, self.address, reason)
 
@@ -156,6 +164,10 @@ class Refusals:
         reason = getattr(error, "reason", None) or str(error)
         if self._is_news(reason):
             log.warning("upstream %s TLS with %s failed: %s", self.url, self.address, reason)
+
+    def hold(self) -> None:
+        """No other handshake before the interval is over."""
+        self.held_until = self.began_at + self.interval_s
 
     def _is_news(self, reason: str) -> bool:
         now = self.flights.now

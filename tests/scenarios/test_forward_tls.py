@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 import ssl
 import time
 from collections.abc import Iterator
@@ -243,6 +244,24 @@ def test_a_mark_that_may_not_be_set_is_told_once_and_the_attempts_fail(
         assert ask(wire.query(f"n{number}.example.org"), proxy.port).rcode() == 2
     assert upstream.seen == []
     assert proxy.log.count("mark = 9 cannot be set: Operation not permitted") == 1
+
+
+def test_a_reload_keeps_connections_unless_a_pem_file_was_written_again(
+    start_proxy: StartProxy, upstream: HostileUpstream, front: TlsFront, certificates: Certificates, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(Path(certificates.ca).read_bytes())
+    proxy = start_proxy(dot(front, certificates, ca=str(ca)))
+    assert ask(wire.query("before.example.org"), proxy.port).rcode() == 0
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: proxy.log.count("reload: done") == 1, "the first reload")
+    assert ask(wire.query("kept.example.org"), proxy.port).rcode() == 0
+    assert upstream.connections_made == 1
+    certificates.stranger.cert_pem.write_to_path(str(ca))
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: proxy.log.count("reload: done") == 2, "the second reload")
+    assert ask(wire.query("after.example.org"), proxy.port).rcode() == 2
+    proxy.wait_for_log("refused: unknown issuer\n")
 
 
 def test_a_pem_file_that_is_missing_is_a_configuration_error(tmp_path: Path) -> None:

@@ -387,6 +387,53 @@ async def test_a_connection_on_which_nothing_comes_is_given_up(autojump_clock: M
 
 
 @trio_test
+async def test_after_a_query_without_a_sign_of_life_others_go_over_a_new_connection(autojump_clock: MockClock) -> None:
+    async with upstream() as world:
+        silent = await in_use(world)
+        unanswered = world.send("unanswered.example.org")
+        await silent.stream.send_all(framed(answer := reply(await silent.query()))[:20])
+        assert await world.outcome(unanswered) == "timeout"
+        fresh = await in_use(world)
+        await silent.stream.send_all(framed(answer)[20:])
+        await until(lambda: not any(connection.is_suspect for connection in world.connections))
+        exchanges = [world.send(f"{number}.example.org") for number in range(2)]
+        for accepted in (silent, fresh):
+            await accepted.reply_to(await accepted.query())
+        for exchange in exchanges:
+            assert await world.outcome(exchange) == "answered"
+
+
+@trio_test
+async def test_however_many_connections_may_be_dead_there_are_no_more_than_ever(autojump_clock: MockClock) -> None:
+    async with upstream(idle_timeout=60.0) as world:
+        for _ in range(CONNECTIONS):
+            await in_use(world)
+            assert await world.outcome(world.send()) == "timeout"
+        for accepted in world.accepted:
+            await accepted.query()
+            world.nursery.start_soon(accepted.serve)
+        assert await world.outcome(world.send("last.example.org")) == "answered"
+        assert len(world.connections) == len(world.accepted) == CONNECTIONS
+
+
+@trio_test
+async def test_a_query_without_a_reply_among_others_says_nothing_about_its_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with upstream() as world:
+        accepted = await in_use(world)
+        unanswered = world.send("unanswered.example.org")
+        await accepted.query()
+        world.send("other.example.org")
+        await accepted.reply_to(await accepted.query())
+        assert await world.outcome(unanswered) == "timeout"
+        last = world.send("last.example.org")
+        await accepted.reply_to(await accepted.query())
+        assert await world.outcome(last) == "answered"
+        assert len(world.accepted) == 1
+
+
+@trio_test
 async def test_an_idle_connection_is_closed(autojump_clock: MockClock) -> None:
     async with upstream() as world:
         accepted = await in_use(world)

@@ -214,8 +214,8 @@ async def test_a_server_that_speaks_no_tls_is_a_tls_error(
 
 
 @trio_test
-async def test_nonsense_after_the_handshake_is_a_tls_error(
-    certificates: Certificates, tls: TlsOptions, autojump_clock: MockClock
+async def test_nonsense_after_the_handshake_is_a_tls_error_and_told(
+    certificates: Certificates, tls: TlsOptions, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with upstream(certificates.good(), tls=tls) as world:
         exchange = world.send()
@@ -223,6 +223,7 @@ async def test_nonsense_after_the_handshake_is_a_tls_error(
         await accepted.query()
         await accepted.socket.send(b"no record" * 10)
         assert await world.outcome(exchange) == "tls_error"
+    assert "TLS with 127.0.0.1" in caplog.text
 
 
 # certificates that will not do

@@ -218,6 +218,8 @@ def test_a_refusal_is_told_once_in_ten_seconds_for_each_reason(
 def test_a_refusal_holds_for_an_interval_between_probes(refusals: Refusals) -> None:
     assert not refusals.holds()
     refusals.flights.now = 100.0
+    refusals.begin()
+    refusals.flights.now = 100.01
     refusals.refused("expired")
     assert refusals.holds()
     refusals.flights.now = 100.49

@@ -250,12 +250,14 @@ class HttpsConnection:
 
     def _look_at_idleness(self) -> None:
         """Now and then while it is in use, and when it has been idle, or old, for long enough."""
-        now = self.flights.now
-        ends_at = min(self.idle_since + self.options.idle_timeout, self.retire_at)
         if self.closed:
             return
-        if self.in_flight:
-            self._at(self.options.idle_timeout, self._look_at_idleness)
+        now = self.flights.now
+        ends_at = min(self.idle_since + self.options.idle_timeout, self.retire_at)
+        if self.in_flight and not self.is_old:
+            self._at(min(self.options.idle_timeout, self.retire_at - now), self._look_at_idleness)
+        elif self.in_flight:
+            return  # `_rest` ends it
         elif now < ends_at:
             self._at(ends_at - now, self._look_at_idleness)
         else:

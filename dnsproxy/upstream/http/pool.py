@@ -38,7 +38,7 @@ class Http2Refusals(Refusals):
 
     def miss_http2(self) -> None:
         """The peer has chosen another version of HTTP, or none."""
-        self.held_until = self.flights.now + self.interval_s
+        self.hold()
         if self._is_news(NO_PROTOCOL):
             log.warning("upstream %s does not speak HTTP/2 (ALPN h2)", self.url)
 
@@ -104,6 +104,7 @@ class HttpsPool:
 
     def open(self) -> HttpsConnection:
         """Begin another connection."""
+        self.refusals.begin()
         connection = HttpsConnection(self)
         self.connections.add(connection)
         connection.open()

@@ -147,6 +147,7 @@ class QuicPool:
         except OSError as exc:
             log.debug("%s: %s", self.upstream.url, exc)
             return REFUSED
+        self.refusals.begin()
         fresh = UpstreamConnection(self, sock)
         self.connections.append(fresh)
         fresh.link.connect()
@@ -164,8 +165,9 @@ class QuicPool:
         for exchange in [*failed, *connection.waiting]:
             exchange.failed(outcome)
         if connection.streams is None:
-            self.grows_at = self.flights.now + self.upstream.options.health.interval
-            self.held_until = self.grows_at if outcome == TLS_ERROR else self.held_until
+            interval_s = self.upstream.options.health.interval
+            self.grows_at = self.flights.now + interval_s
+            self.held_until = connection.opened_at + interval_s if outcome == TLS_ERROR else self.held_until
             if all(one.is_retiring for one in self.connections):
                 self._fail_waiting(outcome)
         if self.waiting:

@@ -167,6 +167,15 @@ async def test_past_its_max_age_a_connection_gets_no_new_query(open_upstream: An
 
 
 @trio_test
+async def test_an_old_connection_that_nobody_uses_is_closed(open_upstream: Any, clock: MockClock) -> None:
+    async with open_upstream(max_age=1.0, idle_timeout=10.0) as world:
+        accepted = await in_use(world)
+        began = trio.current_time()
+        assert await accepted.until_closed() == []
+        assert trio.current_time() - began <= 1.1
+
+
+@trio_test
 async def test_a_connection_on_which_nothing_comes_gets_no_new_query_and_is_given_up(
     open_upstream: Any, clock: MockClock
 ) -> None:
@@ -248,6 +257,7 @@ async def test_an_alert_that_says_so_is_understood_as_well(
     async with open_upstream() as world:
         error = ssl.SSLError()
         error.reason = "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
+        world.pool.refusals.begin()
         for _ in range(2):
             world.pool.refusals.failed(error)
         assert caplog.text.count("does not speak HTTP/2") == 1
