@@ -3,17 +3,18 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from types import SimpleNamespace
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
+import dns.edns
 import dns.message
 import dns.rcode
 import pytest
 
 from dnsproxy.dnstap.events import Event
 from dnsproxy.plugin import Plugin, Tap
-from dnsproxy.upstream.exchange import Exchange
-from dnsproxy.upstream.options import HealthOptions
+from dnsproxy.upstream.editing.edits import Edits
+from dnsproxy.upstream.options import EditOptions, HealthOptions
 from tests.support.offline import Script, answering, closed, silent, slow
 from tests.upstream.test_udp import SERVER, TIMEOUT_S, World
 
@@ -221,28 +222,33 @@ def test_they_go_over_the_upstreams_own_transport(make: Made) -> None:
     assert [server for server, _ in world.network.asked[1:]] == [f"tcp://{SERVER}"]
 
 
+def edited(world: World) -> World:
+    """With DNS cookies in what it is asked."""
+    world.upstream.edits = Edits(replace(world.upstream.options, edits=EditOptions(cookies=True)))
+    return world
+
+
 def test_they_are_edited_as_queries_are(make: Made) -> None:
-    world = make("tcp")
-    prepared: list[tuple[int, bool]] = []
-
-    def prepare(exchange: Exchange, stream: bool) -> None:
-        prepared.append((exchange.attempt, stream))
-
-    world.upstream.edits = cast("Any", SimpleNamespace(prepare=prepare))
+    world = edited(make("tcp"))
     world.exchange().failed("closed")
     world.run(1)
-    assert prepared == [(1, False), (0, True)]
+    query, probe = (dns.message.from_wire(octets) for _, octets in world.network.asked)
+    assert [option.otype for option in probe.options] == [dns.edns.OptionType.COOKIE]
+    assert probe.options == query.options
 
 
 def test_an_answer_that_an_edit_wants_asked_again_is_one(make: Made) -> None:
-    world = fallen(make(rise=1, servfail_is_up=False))
-    edit = SimpleNamespace(received=lambda exchange, octets: None, accepts=lambda exchange, octets: True)
+    def with_another_cookie(octets: bytes) -> bytes:
+        asked = dns.message.from_wire(octets)
+        (cookie,) = asked.options
+        assert isinstance(cookie, dns.edns.CookieOption)
+        reply = dns.message.make_response(asked)
+        reply.use_edns(0, options=[dns.edns.CookieOption(cookie.client, b"x" * 8)])
+        reply.set_rcode(dns.rcode.BADCOOKIE)
+        return reply.to_wire()
 
-    def prepare(exchange: Exchange, stream: bool) -> None:
-        exchange.edit = cast("Any", edit)
-
-    world.upstream.edits = cast("Any", SimpleNamespace(prepare=prepare))
-    world.script(answering())
+    world = fallen(edited(make(rise=1, servfail_is_up=False)))
+    world.script(with_another_cookie)
     world.run(2)
     assert world.upstream.up
 
