@@ -134,7 +134,16 @@ def _table_reader(cls: type) -> Reader:
         return outcome.value
 
     names = ", ".join(keys_of(cls))
-    return Reader((dict,), f"a table with {names}", parse, repr)
+    return Reader((dict,), f"a table with {names}", parse, _show_table)
+
+
+def _show_table(value: Any) -> str:
+    """As an inline table; what has no value is left out."""
+    if not dataclasses.is_dataclass(value):  # no table, where there need be none
+        return shown(value)
+    values = {key: getattr(value, key.field) for key in keys_of(type(value)).values()}
+    parts = [f"{key.name} = {(key.reader.show or shown)(each)}" for key, each in values.items() if each is not None]
+    return "{ " + ", ".join(parts) + " }" if parts else "{}"
 
 
 def _check_bounds(value: Any, key: Key) -> None:

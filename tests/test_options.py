@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,6 +232,24 @@ def test_keys_know_their_defaults_as_the_file_would_have_them() -> None:
     assert keys["needed"].required
     shown = {name: key.reader.show(key.default) for name, key in keys.items() if key.reader.show and not key.required}
     assert (shown["wait"], shown["size"], shown["name"], shown["words"]) == ("false", "0", '"."', "[]")
+
+
+def test_a_table_is_shown_as_the_file_would_have_it() -> None:
+    @dataclass(frozen=True)
+    class Outer:
+        wait: Duration = option(0.5)
+        size: Size | None = option(None)
+        name: DnsName = option(b"\0")
+
+    @dataclass(frozen=True)
+    class Table:
+        outer: Outer = option(Outer())
+
+    key = keys_of(Table)["outer"]
+    assert key.reader.show is not None
+    text = key.reader.show(key.default)
+    assert text == '{ wait = "500ms", name = "." }'
+    assert read_table(Table, tomli.loads(f"outer = {text}"), HERE).value == Table()
 
 
 def test_a_type_that_no_one_can_read_is_a_type_error() -> None:
