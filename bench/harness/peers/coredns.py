@@ -7,7 +7,7 @@ from harness import programs
 from harness.collector import IDENTITY
 from harness.loopback import HOST
 from harness.peers import Site, TapCount
-from harness.workloads import COREDNS, DOH, DOH_PATH, SERVER_NAME, UDP, Tap, Workload
+from harness.workloads import COREDNS, DOH, SERVER_NAME, UDP, Tap, Workload
 
 CONFIGURATION = """\
 .:{port} {{
@@ -86,7 +86,7 @@ def _upstream(site: Site) -> str:
     address = f"{HOST}:{site.upstream_port}"
     if site.workload.over == UDP:
         return address
-    url = f"https://{address}{DOH_PATH}" if site.workload.over == DOH else f"tls://{address}"
+    url = f"{'https' if site.workload.over == DOH else 'tls'}://{address}"  # the path is the usual one, and fixed
     return ENCRYPTED_UPSTREAM.format(url=url, ca=site.ca, name=SERVER_NAME)
 
 
