@@ -12,7 +12,7 @@ PLUGINS = ROOT / "plugins"
 
 # Bottom to top; a package is one entry, and inside it there is no circle. `import` under TYPE_CHECKING is free.
 ORDER = """
-    errors wire stream unix_listener text_table toml_lines options listen_address activation
+    errors wire stream unix_listener text_table toml_lines options pem listen_address activation
     address subnet shape template values dns_words readers convert config_errors
     datagram message metric
     timers flight turns driver

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from dnsproxy.listen_address import MAX_PORT, host_port, ip_text
+from dnsproxy.pem import client_context, with_own
 
 FORMS: Final = "unix:///path, /path, tcp://host:port, tls://host:port or file:///path"
 LISTEN_FORMS: Final = "unix:///path, /path, tcp://address:port or tls://address:port"
@@ -118,11 +119,11 @@ class TlsOptions:
 
     def context(self) -> ssl.SSLContext:
         """For connections that we make: the collector is verified by the system's roots or `ca`."""
-        context = ssl.create_default_context(cafile=self.ca)
+        context = client_context(self.ca, self.cert, self.key)
         if self.skip_verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return self._with_our_own(context)
+        return context
 
     def server_context(self) -> ssl.SSLContext:
         """For collectors that dial in: with `ca`, only those whose certificate it has signed."""
@@ -130,16 +131,4 @@ class TlsOptions:
         if self.ca:
             context.load_verify_locations(self.ca)
             context.verify_mode = ssl.CERT_REQUIRED
-        return self._with_our_own(context)
-
-    def _with_our_own(self, context: ssl.SSLContext) -> ssl.SSLContext:
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION  # a write never has to wait for something to read
-        if self.cert:
-            context.load_cert_chain(self.cert, self.key, password=_no_passphrase)
-        return context
-
-
-def _no_passphrase() -> str:
-    """Instead of OpenSSL's question on the terminal."""
-    raise OSError("the key is encrypted")
+        return with_own(context, self.cert, self.key)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from dnsproxy.dnstap.framestreams import DNSTAP, MAX_FRAME, Control, ControlType, Damage, Deframer, Frame
-from dnsproxy.tap.damage import CONTENT_TYPE, CONTROL, START, TRUNCATED, UNDECODABLE, Damages
+from dnsproxy.dnstap.framestreams import MAX_FRAME, Deframer, Frame
+from dnsproxy.tap.damage import START, TRUNCATED, UNDECODABLE, Damages
 from dnsproxy.tap.frame import TapFrame, Undecodable
+from dnsproxy.tap.stream_order import StreamOrder
 
 ESCAPE: Final = b"\0\0\0\0"  # what a stream begins with, as START is a control frame
 
@@ -16,11 +17,15 @@ class FileStream:
 
     def __init__(self, damages: Damages, max_frame: int = MAX_FRAME) -> None:
         self.damages = damages
-        self.is_over = False
+        self._order = StreamOrder(damages)
         self._deframer = Deframer(max_frame)
-        self._is_open = False  # between START and STOP
         self.received = 0  # octets
         self._head = b""  # the file's first octets, as long as they are too few to say what it is
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can be read."""
+        return self._order.is_over
 
     @property
     def offset(self) -> int:
@@ -35,7 +40,7 @@ class FileStream:
     @property
     def is_stopped(self) -> bool:
         """Whether what has come ends with STOP."""
-        return self.offset > 0 and not self._is_open and not self.is_inside_frame
+        return self.offset > 0 and not self._order.is_open and not self.is_inside_frame
 
     def receive_data(self, data: bytes) -> list[TapFrame]:
         """The good frames that became whole."""
@@ -50,7 +55,7 @@ class FileStream:
             frames = [TapFrame(item) for item in items if type(item) is bytes]
         except Undecodable:
             return self._read(items, offset)
-        if not self._is_open or len(frames) < len(items):
+        if not self._order.is_open or len(frames) < len(items):
             return self._read(items, offset)
         self.damages.frames += len(frames)
         return frames
@@ -64,7 +69,7 @@ class FileStream:
             self.damages.report(TRUNCATED, self.received, f"the end is inside {cut}")
         elif self.offset == 0:
             self.damages.report(START, 0, "no octets, and so no START")
-        self.is_over = True
+        self._order.is_over = True
 
     def _begin(self, data: bytes) -> bytes:
         """What is to be read once it is clear that it is no file of another kind."""
@@ -72,7 +77,7 @@ class FileStream:
             return data
         self._head += data
         if not self._head.startswith(ESCAPE[: len(self._head)]):
-            self._end_with(START, 0, "no START at the beginning")
+            self._order.end_with(START, 0, "no START at the beginning")
         if len(self._head) < len(ESCAPE):
             return b""
         data, self._head = self._head, b""
@@ -86,7 +91,7 @@ class FileStream:
                 frames += self._data(item, offset)
                 offset += 4 + len(item)
             else:
-                self._handle(item, offset)
+                self._order.handle(item, offset)
                 offset += item.size
             if self.is_over:
                 break
@@ -94,46 +99,14 @@ class FileStream:
         return frames
 
     def _data(self, payload: bytes, offset: int) -> list[TapFrame]:
-        if not self._is_open:
-            self._no_start(offset, "data")
+        if not self._order.is_open:
+            self._order.no_start(offset, "data")
             return []
         try:
             return [TapFrame(payload)]
         except Undecodable as exc:
             self.damages.report(UNDECODABLE, offset, str(exc))
             return []
-
-    def _handle(self, item: Control | Damage, offset: int) -> None:
-        if isinstance(item, Control):
-            self._hear(item, offset)
-        elif self._is_open:
-            self.damages.report(item.kind, offset, item.reason)
-            self.is_over = item.fatal
-        else:
-            self._no_start(offset, item.reason)
-
-    def _hear(self, control: Control, offset: int) -> None:
-        if not control.is_known:
-            return
-        if control.type == ControlType.START:
-            self._is_open = True
-            if not control.matches(DNSTAP):
-                others = ", ".join(ascii(each.decode("utf-8", "replace")) for each in control.content_types)
-                self._end_with(CONTENT_TYPE, offset, f"the stream has {others}")
-        elif not self._is_open:
-            self._no_start(offset, control.name)
-        elif control.type == ControlType.STOP:
-            self._is_open = False
-        else:
-            self.damages.report(CONTROL, offset, f"{control.name} behind START")
-
-    def _no_start(self, offset: int, found: str) -> None:
-        where = "behind STOP" if offset else "at the beginning"
-        self._end_with(START, offset, f"{found} {where}, where START should be")
-
-    def _end_with(self, kind: str, offset: int, reason: str) -> None:
-        self.damages.report(kind, offset, reason)
-        self.is_over = True
 
     def __repr__(self) -> str:
         return f"<FileStream {self.damages.stream} at {self.offset}>"

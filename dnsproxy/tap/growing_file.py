@@ -136,8 +136,7 @@ class GrowingFile:
             return True
         if size < len(STOP) or os.pread(self._descriptor, len(STOP), size - len(STOP)) != STOP:
             return False
-        self._stream = GrowingStream(self.damages, self._max_frame, size)
-        self._stream.stop_offset = size - len(STOP)
+        self._stream = GrowingStream(self.damages, self._max_frame, size, stop_offset=size - len(STOP))
         self._mark, self._stop_mark = self._mark_at(size), self._mark_at(size - len(STOP))
         return True
 

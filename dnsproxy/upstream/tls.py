@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
+from dnsproxy.pem import client_context
+
 if TYPE_CHECKING:
     from dnsproxy.address import Address
     from dnsproxy.flight import Flights
@@ -102,20 +104,11 @@ def _version(path: str | None) -> object:
 
 
 def _make_context(options: TlsOptions, alpn: tuple[str, ...]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=options.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = client_context(options.ca, options.cert, options.key)
     context.hostname_checks_common_name = False
-    context.options |= ssl.OP_NO_RENEGOTIATION  # a write never has to wait for something to read
-    if options.cert:
-        context.load_cert_chain(options.cert, options.key, password=_no_passphrase)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
-
-
-def _no_passphrase() -> str:
-    """Instead of OpenSSL's question on the terminal."""
-    raise OSError("the key is encrypted")
 
 
 def _chain(peer: Any) -> list[bytes]:

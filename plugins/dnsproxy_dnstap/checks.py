@@ -10,8 +10,8 @@ from dnsproxy.config import OptionError
 from dnsproxy.dnstap.destination import LISTEN_FORMS, Destination
 from dnsproxy.dnstap.rotation_compress import missing_module
 from dnsproxy.errors import NOERROR, NXDOMAIN
+from dnsproxy.pem import pem_errors
 from dnsproxy_dnstap.anonymize import FORM as ANONYMIZE_FORM
-from dnsproxy_dnstap.pem import pem_errors
 
 if TYPE_CHECKING:
     from dnsproxy_dnstap.options import TapConfig

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from dnsproxy.config import CheckContext, OptionError
+from dnsproxy.pem import pem_errors
 from dnsproxy.upstream.options import ENCRYPTED
 from dnsproxy_forward.targets import Target, read_nameservers
 
 if TYPE_CHECKING:
-    from dnsproxy_forward.config import ForwardConfig, UpstreamTable
+    from dnsproxy_forward.config import ForwardConfig
 
 NEEDED: Final = {"https": ("h2", "http"), "quic": ("aioquic", "quic"), "h3": ("aioquic", "quic")}  # module, extra
 TLS_KEYS: Final = ("ca", "cert", "key", "server_name", "pins")
@@ -59,32 +59,11 @@ def _missing_modules(config: ForwardConfig, _context: CheckContext) -> Iterator[
 
 def _pem_errors(config: ForwardConfig, _context: CheckContext) -> Iterator[OptionError]:
     """Read certificates and keys as a connection will."""
-    yield from _pem_errors_of(config)
+    yield from pem_errors(config)
     for index, upstream in enumerate(config.to):
         if not isinstance(upstream, Target):
-            for error in _pem_errors_of(upstream):
+            for error in pem_errors(upstream):
                 yield error.below("to", index)
-
-
-def _pem_errors_of(keys: ForwardConfig | UpstreamTable) -> Iterator[OptionError]:
-    if keys.key and not keys.cert:
-        yield OptionError("key", "stands without cert; expected both or none")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if keys.ca and (reason := _failure(lambda: context.load_verify_locations(keys.ca))):
-        yield OptionError("ca", f"{keys.ca} will not do ({reason}); expected PEM certificates")
-    if keys.cert and (reason := _failure(lambda: context.load_cert_chain(keys.cert or "", keys.key))):
-        at, path = ("key", keys.key) if keys.key else ("cert", keys.cert)
-        yield OptionError(at, f"{path} will not do ({reason}); expected a PEM certificate and its private key")
-
-
-def _failure(load: object) -> str:
-    """Why these files cannot be used; empty when they can."""
-    assert callable(load)
-    try:
-        load()
-    except OSError as exc:
-        return (exc.reason or "not PEM") if isinstance(exc, ssl.SSLError) else exc.strerror or str(exc)
-    return ""
 
 
 def _idle_keys(config: ForwardConfig, _context: CheckContext) -> Iterable[OptionError]:

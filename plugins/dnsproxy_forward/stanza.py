@@ -106,28 +106,20 @@ class Stanza:
         if self.changes_seen != Changes.number:
             self.look()
         choices = self.choices
-        if len(choices) == 1:
-            upstream = choices[0]
-        elif self.is_even:  # as the chooser would, without a call: 0.1 µs
-            upstream = choices[int(random.random() * len(choices))]  # noqa: S311  spreads load, keeps no secret
-        else:
+        if len(choices) != 1 and not self.is_even:
             upstream = self._first(shape.folded)
+        else:  # as the chooser would, without a call: 0.1 µs
+            upstream = choices[0 if len(choices) == 1 else int(random.random() * len(choices))]  # noqa: S311  no secret
         leaders[key] = None
         self.in_flight += 1
         taps = None if self.taps is None else self.taps.for_query(query)
-        first: FirstAttempt
         if self.has_others:
-            first = patient = PatientAttempt(query, upstream, attempt, zone, taps)
-            patient.asked_at = self.flights.now
-            patient.is_late = False
-            is_quick = 0 < upstream.rtt_ns + DEVIATIONS * upstream.rttvar_ns <= self.quick_ns  # as most of them are
-            timeout_s = self.quick_s if is_quick and timeout_s > self.quick_s else self._late_after(upstream, timeout_s)
+            first = self._patient(query, upstream, attempt, zone, taps)
+            timeout_s = self._patience(upstream, timeout_s)
         else:
             first = FirstAttempt(query, upstream, attempt, zone, taps)
-        first.stanza = self
-        first.leaders = leaders
-        first.key = key
-        first.started = started
+        first.stanza, first.started = self, started
+        first.leaders, first.key = leaders, key
         upstream.ask(first, stream if upstream.stream is None else upstream.stream, timeout_s)
         return first if self.width == 1 else self.go_on(first)
 
@@ -141,8 +133,19 @@ class Stanza:
             key = (self.subnets.of_client(query.client_sockaddr), key)
         return (query.partition, key) if query.partition else key
 
-    def _late_after(self, upstream: Upstream, timeout_s: float) -> float:
+    def _patient(
+        self, query: Query, upstream: Upstream, attempt: int, zone: tuple[bytes, str], taps: Taps | None
+    ) -> FirstAttempt:
+        """A first attempt that goes on though others are asked beside it."""
+        patient = PatientAttempt(query, upstream, attempt, zone, taps)
+        patient.asked_at = self.flights.now
+        patient.is_late = False
+        return patient
+
+    def _patience(self, upstream: Upstream, timeout_s: float) -> float:
         """How long a first attempt of at most `timeout_s` may take until others are asked beside it."""
+        if timeout_s > self.quick_s and 0 < upstream.rtt_ns + DEVIATIONS * upstream.rttvar_ns <= self.quick_ns:
+            return self.quick_s  # as most of them are
         late_s = self.lateness.of(upstream)
         if self.hedging is not None:
             hedge_s = self.hedging.after_s()

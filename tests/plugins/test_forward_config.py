@@ -5,6 +5,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from dnsproxy_forward import ForwardConfig
 from dnsproxy_forward.config import UpstreamTable
 from dnsproxy_forward.supply import upstream_options
@@ -212,6 +218,16 @@ def test_certificates_and_keys_are_read_before_anything_is_opened(tmp_path: Path
     (error,) = errors(f'[[forward]]\nto = [{{address = "{to}", ca = "{bad}"}}]\n')
     assert "[forward[0].to" in error
     assert "ca" in error
+
+
+def test_an_encrypted_key_is_an_error_and_no_question_on_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "own.pem"
+    issued = trustme.CA().issue_cert("a.example.net")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    path.write_bytes(locked + b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    (error,) = errors(stanza("[[forward]]", {"to": ["tls://192.0.2.1"], "cert": str(path)}))
+    assert "(the key is encrypted); expected the PEM private key" in error
 
 
 def test_keys_about_certificates_beside_a_plain_upstream_are_an_error() -> None:

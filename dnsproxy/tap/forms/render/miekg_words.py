@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from dnsproxy.tap.words import EXTENDED_ERRORS
+
 _TYPES: Final = """
     0 None 1 A 2 NS 3 MD 4 MF 5 CNAME 6 SOA 7 MB 8 MG 9 MR 10 NULL 12 PTR 13 HINFO 14 MINFO 15 MX 16 TXT 17 RP 18 AFSDB
     19 X25 20 ISDN 21 RT 23 NSAP-PTR 24 SIG 25 KEY 26 PX 27 GPOS 28 AAAA 29 LOC 30 NXT 31 EID 32 NIMLOC 33 SRV 34 ATMA
@@ -35,33 +37,7 @@ ALGORITHMS: Final = _table(_ALGORITHMS)
 HASHES: Final = _table("1 SHA1 2 SHA256 3 GOST94 4 SHA384 5 SHA512")
 CERTIFICATES: Final = _table("1 PKIX 2 SPKI 3 PGP 4 IPIX 5 ISPKI 6 IPGP 7 ACPKIX 8 IACPKIX 253 URI 254 OID")
 PARAMETERS: Final = _table("0 mandatory 1 alpn 2 no-default-alpn 3 port 4 ipv4hint 5 ech 6 ipv6hint 7 dohpath")
-ERRORS: Final = (
-    "Other",
-    "Unsupported DNSKEY Algorithm",
-    "Unsupported DS Digest Type",
-    "Stale Answer",
-    "Forged Answer",
-    "DNSSEC Indeterminate",
-    "DNSSEC Bogus",
-    "Signature Expired",
-    "Signature Not Yet Valid",
-    "DNSKEY Missing",
-    "RRSIGs Missing",
-    "No Zone Key Bit Set",
-    "NSEC Missing",
-    "Cached Error",
-    "Not Ready",
-    "Blocked",
-    "Censored",
-    "Filtered",
-    "Prohibited",
-    "Stale NXDOMAIN Answer",
-    "Not Authoritative",
-    "Not Supported",
-    "No Reachable Authority",
-    "Network Error",
-    "Invalid Data",
-)
+ERRORS: Final = ("Other", *EXTENDED_ERRORS[1:25])
 """Of extended DNS errors (RFC 8914), by code; BIND has the same words."""
 
 
