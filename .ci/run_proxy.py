@@ -28,12 +28,15 @@ def main(config: str, port: str) -> None:
 def what_to_type(table: Table, port: str = PORT) -> Iterator[str]:
     """Lines for a second terminal; none if the file makes no sense, which the proxy itself will say better."""
     servers = _tables(table, "server") or [table]
-    commands = [_dig(server, port) for server in servers[:1]] + [_watch(tap) for tap in _taps(table)]
+    commands = [_dig(server, port) for server in servers[:1]]
+    commands += [command for tap in _taps(table) for command in _watch(tap)]
     wanted = [command for command in commands if command]
     if wanted:
         yield "In another terminal:"
         yield from (f"  {command}" for command in wanted)
         yield "Ctrl-C ends the proxy."
+    for folder in dict.fromkeys(filter(None, map(_closed_folder, _taps(table)))):
+        yield f"You may not write into {folder}: for its taps, put a folder of your own into the configuration."
 
 
 def _dig(server: Table, port: str) -> str:
@@ -44,17 +47,32 @@ def _dig(server: Table, port: str) -> str:
     return f"dig @{address.host} -p {port if str(address.port) == PORT else address.port} www.example.test"
 
 
-def _watch(tap: Table) -> str:
-    """The command that shows this tap."""
-    socket = str(tap.get("socket", ""))
-    scheme, _, place = socket.rpartition("://")
+def _watch(tap: Table) -> list[str]:
+    """The commands that show this tap: ours, and that of the program `dnstap`."""
+    scheme, place = _place(tap)
     if scheme == "file":
-        return f"{_program()} tap read {shlex.quote(_file_of_this_run(Path(place)))}  # what was recorded so far"
-    if scheme == "unix" or socket.startswith("/"):
-        return f"{_program()} tap listen -u {shlex.quote(place)}  # live, from when you start it"
-    if scheme == "tcp":
-        return f"{_program()} tap listen -l {shlex.quote(place)}  # live, from when you start it"
-    return ""
+        file = shlex.quote(_file_of_this_run(Path(place)))
+        return [f"{_program()} tap read {file}  # what was recorded so far", f"dnstap -r {file} -q  # the same"]
+    option = {"unix": "-u", "tcp": "-l"}.get(scheme)
+    if option is None:
+        return []
+    where = f"{option} {shlex.quote(place)}"
+    return [f"{_program()} tap listen {where}  # live, from when you start it", f"dnstap {where} -q  # the same"]
+
+
+def _place(tap: Table) -> tuple[str, str]:
+    """The scheme of a tap's socket and what follows it."""
+    scheme, _, place = str(tap.get("socket", "")).rpartition("://")
+    return scheme or ("unix" if place.startswith("/") else ""), place
+
+
+def _closed_folder(tap: Table) -> Path | None:
+    """The folder where a tap's file or socket cannot be made: another user's, as a fixed name below /tmp may be."""
+    scheme, place = _place(tap)
+    if scheme not in ("file", "unix"):
+        return None
+    folder = next((parent for parent in Path(place).parents if os.access(parent, os.F_OK)), Path("/"))
+    return None if os.access(folder, os.W_OK | os.X_OK) else folder
 
 
 def _program() -> str:
@@ -65,11 +83,12 @@ def _program() -> str:
 
 def _file_of_this_run(path: Path) -> str:
     """A start never appends to what an earlier one wrote: it begins a new file beside it."""
-    if not path.exists():
-        return str(path)
     from dnsproxy.dnstap.stream_file import next_name
 
-    return str(next_name(path))
+    try:
+        return str(next_name(path))
+    except OSError:  # nothing is there, or nothing that we may see
+        return str(path)
 
 
 def _taps(table: Table) -> list[Table]:

@@ -240,10 +240,14 @@ class Watch:
     unbalanced: list[Status] = field(default_factory=list)
 
     def run(self) -> None:
+        self.look()  # once at least, however short the run
         while not self.over.wait(SAMPLE_S):
-            self.rss_kib.append(self.proxy.resident_kib())
-            self.files.append(self.proxy.open_files())
-            self.unbalanced += [tap for tap in self.proxy.status()["taps"] if not tap_balances(tap)]
+            self.look()
+
+    def look(self) -> None:
+        self.rss_kib.append(self.proxy.resident_kib())
+        self.files.append(self.proxy.open_files())
+        self.unbalanced += [tap for tap in self.proxy.status()["taps"] if not tap_balances(tap)]
 
     def quarters(self, samples: list[int]) -> tuple[float, float]:
         """The median of the second quarter and that of the last."""

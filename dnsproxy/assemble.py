@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dnsproxy.config_errors import ConfigError, ConfigErrors, InFile, path_text
-from dnsproxy.convert import keys_of, read_table
-from dnsproxy.discovery import Found, PluginError, find_plugins
+from dnsproxy.convert import is_table, keys_of, read_table
+from dnsproxy.discovery import Found, PluginError, find_plugins, in_short
 from dnsproxy.listen_address import ListenAddress, host_port
 from dnsproxy.options import OptionError, OptionErrors, described, shown
 from dnsproxy.readers import suggestion
@@ -148,9 +150,11 @@ class _Assembly:
     def _tables(self, name: str, plugin: type[Any], path: KeyPath, value: object) -> _Tables:
         stanzas = []
         for stanza_path, table in self._stanza_tables((*path, name), value):
-            config = self._read(plugin.Config, table, stanza_path)
-            stanzas.append(_Stanza(stanza_path, config))
-            self._claim(stanza_path, config)
+            stanza = _Stanza(stanza_path, None)
+            stanzas.append(stanza)
+            with self._blaming_the_plugin(stanza_path):
+                stanza.config = self._read(plugin.Config, table, stanza_path)
+                self._claim(stanza_path, stanza.config)
         return _Tables(name, plugin, stanzas)
 
     def _add(self, block: _Block, tables: _Tables) -> None:
@@ -231,9 +235,10 @@ class _Assembly:
                 for stanza in tables.stanzas[1:]:
                     self._error(stanza.path, f"is one too many; expected one [{tables.name}] in a server")
             good = [stanza for stanza in tables.stanzas if stanza.config is not None]
-            for error in _found_by_check(tables.plugin, [stanza.config for stanza in good], context):
-                path = good[min(error.stanza, len(good) - 1)].path
-                self.errors.append(self.in_file.error(error.below(*path)))
+            with self._blaming_the_plugin(good[0].path if good else block.path):
+                for error in _found_by_check(tables.plugin, [stanza.config for stanza in good], context):
+                    path = good[min(error.stanza, len(good) - 1)].path
+                    self.errors.append(self.in_file.error(error.below(*path)))
 
     def _claim(self, path: KeyPath, config: Any) -> None:
         """Keep what only one stanza of the file may have: `Config.claims()` yields (key, what it is)."""
@@ -266,8 +271,17 @@ class _Assembly:
 
     # errors
 
+    @contextmanager
+    def _blaming_the_plugin(self, path: KeyPath) -> Iterator[None]:
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001  a third party's code, and a reload must live on
+            *_, at = traceback.extract_tb(exc.__traceback__)
+            where = f"{Path(at.filename).name}:{at.lineno}"
+            self._error(path, f"its plugin fails: {in_short(exc)} ({where}); expected a plugin that can be used")
+
     def _unknown(self, path: KeyPath, name: str, value: object, known: Iterable[str]) -> None:
-        if isinstance(value, dict) or (isinstance(value, list) and dict in map(type, value)):
+        if is_table(value):
             tables = (each for each in known if each not in PLAIN_KEYS)
             expected = suggestion(name, tables)
             why = "" if expected.startswith("did you mean") else ", and no plugin of that name is installed"

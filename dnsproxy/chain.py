@@ -7,26 +7,48 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dnsproxy.errors import REFUSED
-from dnsproxy.plugin import Handler, Observer, Plugin
+from dnsproxy import links
+from dnsproxy.errors import REFUSED, shown
+from dnsproxy.links import NonsenseError, handles, link
+from dnsproxy.plugin import Handler, Observer, Plugin, Tap
 from dnsproxy.wire import is_below, label_count
 
 if TYPE_CHECKING:
     import ipaddress
-    from types import TracebackType
+    from types import FrameType
 
     from dnsproxy.config import ServerConfig
+    from dnsproxy.dnstap.events import Event
     from dnsproxy.message import Query, Response
 
 log = logging.getLogger("dnsproxy")
 
 DEADLINE_S = 4.5  # before a stub's usual 5 s are over
 DEADLINE_GRACE_S = 0.05  # a plugin that keeps its own deadline gets to say so first
+TAP_HOOKS = ("forwarder_query", "forwarder_response", "emit")
 
 
 def end_of_chain(query: Query) -> Response:
     """Nobody answered: REFUSED."""
     return query.respond(REFUSED)
+
+
+class PluginFailed(Exception):
+    """The plugin `name` could not be made, because of `error`."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        super().__init__(name, error)
+        self.name = name
+        self.error = error
+
+
+class Failures:
+    """How often observers and taps have raised, in all chains of a process."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 class Chain:
@@ -37,12 +59,30 @@ class Chain:
         self.allow: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = config.allow
         self.listen = config.listen
         self.plugins = [_build(entry) for entry in config.plugins]
-        self.handler: Handler = _link(self.plugins)
+        self.reported: set[object] = set()
+        self.observer_failures = Failures()
+        for plugin in self.plugins:
+            if isinstance(plugin, Tap):
+                self._guard(plugin)
+        self.handler: Handler = link(self.plugins, end_of_chain)
         self.watch()
         deadlines = [plugin.deadline_s for plugin in self.plugins if plugin.deadline_s is not None]
         self.deadline_s = max(deadlines, default=DEADLINE_S) + DEADLINE_GRACE_S
-        self.observer_errors = 0
-        self.reported: set[object] = set()
+
+    def _guard(self, tap: Tap) -> None:
+        """Let nobody who tells the tap of something suffer from what it raises."""
+        for name in TAP_HOOKS:
+            if getattr(type(tap), name) is not getattr(Tap, name):
+                setattr(tap, name, self._isolated(getattr(tap, name)))
+
+    def _isolated(self, function: Callable[[Event], None]) -> Callable[[Event], None]:
+        def call(event: Event) -> None:
+            try:
+                function(event)
+            except BaseException as exc:  # noqa: BLE001  SystemExit, too: what a tap raises changes no answer
+                self.isolate(function, exc)
+
+        return call
 
     def watch(self) -> None:
         """Find what observers want to be called by: once more when they are bound, for then they may say better."""
@@ -64,22 +104,23 @@ class Chain:
         return any(plugin.wants_times for plugin in self.plugins if isinstance(plugin, Observer))
 
     def isolate(self, function: Any, error: BaseException) -> None:
-        """An observer raised: count it, and log it the first time."""
-        self.observer_errors += 1
+        """An observer or a tap raised: count it, and log it the first time."""
+        self.observer_failures.count += 1
         if function not in self.reported:
             self.reported.add(function)
             name = getattr(getattr(function, "__self__", None), "name", function)
-            log.error("plugin %s failed while watching (logged once): %r", name, error, exc_info=error)
+            log.error("plugin %s failed while watching (logged once): %s", name, shown(error), exc_info=error)
 
-    def culprit(self, error: BaseException | None, answer: object = None) -> str:
-        """Name of the plugin in whose code an error arose or that gave a nonsensical answer; or those it may be."""
-        plugin = _innermost(error.__traceback__) if error is not None else None
-        if plugin is not None:
-            return plugin.name
-        code = getattr(answer, "cr_code", None)
-        links = [link for link in self.plugins if type(link).handle is not Plugin.handle]
-        named = [link for link in links if getattr(type(link).handle, "__code__", None) is code]
-        return " or ".join(link.name for link in named or links) or "unknown"
+    def culprit(self, error: BaseException | None) -> str:
+        """Name of the plugin in whose code an error arose, or those it may be; None: who gave a nonsensical answer."""
+        if isinstance(error, NonsenseError):
+            return error.plugin.name
+        suspects = [plugin for plugin in self.plugins if handles(plugin)]
+        if error is None:
+            suspects = suspects[:1]  # those behind it are looked at where they are linked
+        elif (plugin := _innermost(error, self.plugins)) is not None:
+            suspects = [plugin]
+        return " or ".join(plugin.name for plugin in suspects) or "unknown"
 
     def refusing(self) -> Chain:
         """A chain with the same observers that says REFUSED."""
@@ -92,29 +133,34 @@ class Chain:
 
 
 def _build(entry: Any) -> Plugin:
-    plugin: Plugin = entry.plugin(entry.stanzas)
-    plugin.name = entry.name
+    try:
+        plugin: Plugin = entry.plugin(entry.stanzas)
+        plugin.name = entry.name
+        if not isinstance(plugin.deadline_s, float | int | None):
+            raise TypeError(f"its deadline_s is {plugin.deadline_s!r}; expected seconds")
+    except (Exception, SystemExit) as exc:  # a third party's: whatever it is, it keeps the chain from being
+        raise PluginFailed(entry.name, exc) from exc
     return plugin
 
 
-def _link(plugins: Sequence[Plugin]) -> Handler:
-    """Set each plugin's `next`, leaving out those that only pass on; the first link."""
-    following: Handler = end_of_chain
-    for plugin in reversed(plugins):
-        plugin.next = following
-        if type(plugin).handle is not Plugin.handle:
-            following = plugin.handle
-    return following
-
-
-def _innermost(traceback: TracebackType | None) -> Plugin | None:
-    found = None
+def _innermost(error: BaseException, plugins: Sequence[Plugin]) -> Plugin | None:
+    """The plugin in whose code an error arose."""
+    found, traceback = None, error.__traceback__
     while traceback is not None:
-        owner = traceback.tb_frame.f_locals.get("self")
-        if isinstance(owner, Plugin):
-            found = owner
+        found = _owner(traceback.tb_frame, plugins) or found
         traceback = traceback.tb_next
     return found
+
+
+def _owner(frame: FrameType, plugins: Sequence[Plugin]) -> Plugin | None:
+    """Whose code a frame runs: that of a method, or of the only plugin that comes from the function's package."""
+    module = frame.f_globals.get("__name__", "")
+    owner = frame.f_locals.get("plugin" if module == links.__name__ else "self")
+    if isinstance(owner, Plugin):
+        return owner
+    package = module.partition(".")[0]
+    residents = [plugin for plugin in plugins if type(plugin).__module__.partition(".")[0] == package]
+    return residents[0] if len(residents) == 1 else None
 
 
 class Router:

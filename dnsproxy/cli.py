@@ -84,9 +84,9 @@ def _port_pair(text: str) -> dict[int, int]:
 
 
 def _run(file: str, check: bool, ports: dict[int, int]) -> int:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server can reload
     from dnsproxy import config  # here, as the imports below: each command loads what it needs
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server can reload
     try:
         text = config.read_text(file)
         configuration = config.parse(text, file, ports)

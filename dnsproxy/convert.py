@@ -97,8 +97,13 @@ def _errors_of(exc: ValueError, name: str) -> list[OptionError]:
 
 
 def _unknown(name: str, value: object, known: Iterable[str]) -> OptionError:
-    what = "table" if isinstance(value, dict) else "key"
+    what = "table" if is_table(value) else "key"
     return OptionError("", f"unknown {what} {shown(name)}; {suggestion(name, known)}").below(name)
+
+
+def is_table(value: object) -> bool:
+    """Whether it was written as a table, `[name]` or `[[name]]`."""
+    return isinstance(value, dict) or (isinstance(value, list) and dict in map(type, value))
 
 
 def keys_of(cls: type[Any]) -> dict[str, Key]:

@@ -34,8 +34,8 @@ class Found:
             raise PluginError(f"several distributions register a plugin of this name: {self.origin}")
         try:
             plugin = self.entries[0].load()
-        except Exception as exc:  # a third party's module can raise anything while it is imported
-            raise PluginError(f"{self.origin} cannot be loaded: {_in_short(exc)}") from exc
+        except (Exception, SystemExit) as exc:  # a third party's module can raise anything while it is imported
+            raise PluginError(f"{self.origin} cannot be loaded: {in_short(exc)}") from exc
         fault = _fault_of(plugin)
         if fault:
             raise PluginError(f"{self.origin}: {self.entries[0].value} {fault}")
@@ -57,8 +57,9 @@ def _fault_of(plugin: object) -> str:
 
     if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
         return "is not a subclass of dnsproxy.plugin.Plugin"
-    if not hasattr(plugin, "stage"):
-        return "has no stage"
+    stage: object = plugin.stage
+    if not isinstance(stage, int):
+        return f"has the stage {stage!r}, which is neither a Stage nor a number"
     config = getattr(plugin, "Config", None)
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
         return "has no Config, or one that is not a dataclass"
@@ -77,6 +78,7 @@ def _distribution(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
 
 
-def _in_short(exc: BaseException) -> str:
+def in_short(exc: BaseException) -> str:
+    """The kind of an exception and the first line of what it says."""
     lines = str(exc).splitlines()
     return f"{type(exc).__name__}: {lines[0]}" if lines else type(exc).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from dnsproxy.errors import RCODES
-from dnsproxy.options import Reader, shown
+from dnsproxy.options import Reader, did_you_mean, shown
 
 MAX_QTYPE: Final = 0xFFFF
 MAX_RCODE: Final = 0xFFF  # with EDNS's extension (RFC 6891)
@@ -20,7 +20,8 @@ def parse_qtype(text: str) -> int:
     try:
         return int(rdatatype.from_text(text))
     except (rdatatype.UnknownRdatatype, ValueError):
-        raise ValueError(f"{shown(text)} is no record type; expected {QTYPE_FORM}") from None
+        guess = did_you_mean(text, rdatatype.RdataType.__members__)
+        raise ValueError(f"{shown(text)} is no record type; {guess}expected {QTYPE_FORM}") from None
 
 
 def show_qtype(qtype: int) -> str:
@@ -34,7 +35,7 @@ def parse_rcode(text: str) -> int:
     """The number of an rcode (`servfail`, `BADVERS`); ValueError when there is none of that name."""
     rcode = RCODES.get(text.upper())
     if rcode is None:
-        raise ValueError(f"{shown(text)} is no rcode; expected {RCODE_FORM}")
+        raise ValueError(f"{shown(text)} is no rcode; {did_you_mean(text, RCODES)}expected {RCODE_FORM}")
     return rcode
 
 

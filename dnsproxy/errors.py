@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dnsproxy.message import Policy
 
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, NOTAUTH, BADVERS = 0, 1, 2, 3, 4, 5, 9, 16
 
 # IANA "DNS RCODEs"; BADVERS shares 16 with BADSIG
 RCODES = {
@@ -46,8 +46,9 @@ EDE_NETWORK_ERROR = 23
 class QueryError(Exception):
     """A query that cannot be answered as asked.
 
-    `rcode` is what the client gets; `ede_code` and `ede_text` travel as an Extended DNS Error (RFC 8914) to clients
-    that sent an OPT. The text is for clients: it names no internal address. `policy` is for taps: which rule it was.
+    `rcode` is what the client gets; `ede_code` (0, Other, if there is only a text) and `ede_text` travel as an Extended
+    DNS Error (RFC 8914) to clients that sent an OPT. The text is for clients: it names no internal address. `policy` is
+    for taps: which rule it was.
     """
 
     rcode = SERVFAIL
@@ -55,19 +56,21 @@ class QueryError(Exception):
 
     def __init__(
         self,
-        ede_text: str = "",
+        ede_text: object = "",
         *,
         rcode: int | None = None,
         ede_code: int | None = None,
         policy: Policy | None = None,
     ) -> None:
         super().__init__(ede_text)
-        self.ede_text = ede_text
+        self.ede_text = str(ede_text)
         self.policy = policy
         if rcode is not None:
             self.rcode = rcode
         if ede_code is not None:
             self.ede_code = ede_code
+        elif self.ede_text and self.ede_code is None:
+            self.ede_code = EDE_OTHER
 
 
 class Refused(QueryError):
@@ -77,7 +80,9 @@ class Refused(QueryError):
 
 
 class ServerFailure(QueryError):
-    """Something inside failed while the query was handled (SERVFAIL)."""
+    """Something inside failed while the query was handled (SERVFAIL, EDE 0)."""
+
+    ede_code = EDE_OTHER
 
 
 class DeadlineExceeded(QueryError):
@@ -94,3 +99,11 @@ class UpstreamsFailed(QueryError):
     """No upstream gave an answer (SERVFAIL; EDE 22 for silence, 23 for refused or broken connections)."""
 
     ede_code = EDE_NO_REACHABLE_AUTHORITY
+
+
+def shown(thing: object) -> str:
+    """`repr` of an error or an answer that anybody may have written, for the log."""
+    try:
+        return repr(thing)
+    except Exception:  # noqa: BLE001  an error in the error
+        return f"<{type(thing).__name__} without a repr>"

@@ -112,10 +112,15 @@ class Race(Waiter):
 
 
 async def first_of(*waiters: Waiter, until: float = inf) -> Waiter | None:
-    """The first of `waiters` that is done, or None when trio's clock reaches `until`. The caller cancels the rest."""
+    """The first of `waiters` that is done, or None when trio's clock reaches `until`. The caller cancels the rest.
+
+    RuntimeError when another flight waits for one of them: a result goes to one only.
+    """
     for waiter in waiters:
         if waiter.done:
             return waiter
+        if waiter.flight is not None or waiter.watcher is not None:
+            raise RuntimeError(f"another query waits for {waiter!r} already")
     race = Race(until)
     for waiter in waiters:
         waiter.watcher = race
@@ -316,13 +321,20 @@ class Flights:
             for thing in touched:
                 thing.flush()
 
-    def close(self) -> None:
-        """End what is still under way, so that every `finally` runs: when the process ends."""
+    def under_way(self) -> list[Flight]:
+        """Those that wait for something, or can go on; all of them, as each has a timer, or waits for what has one."""
         expiring: list[Any] = [thing for fifo in self.timers.fifos.values() for thing in fifo]
         expiring += [waiter for _, _, waiter in self.timers.heap]
-        for thing in [*expiring, *self.ready]:
-            flight = thing if isinstance(thing, Flight) else thing.flight if isinstance(thing, Waiter) else None
-            if flight is not None and (flight.waiter is not None or flight in self.ready):
+        flights = {_flight_of(thing): None for thing in [*expiring, *self.ready]}
+        return [flight for flight in flights if flight is not None and self._is_under_way(flight)]
+
+    def _is_under_way(self, flight: Flight) -> bool:
+        return flight.waiter is not None or flight in self.ready
+
+    def close(self) -> None:
+        """End what is still under way, so that every `finally` runs: when the process ends."""
+        for flight in self.under_way():
+            if self._is_under_way(flight):  # the end of another one may have been its own
                 flight.throw(Cancelled() if isinstance(flight, BackgroundFlight) else ServerFailure("stopping"))
 
     def start_task(self, async_fn: Callable[..., Awaitable[Any]], args: tuple[object, ...]) -> TaskWaiter:
@@ -340,12 +352,31 @@ class Flights:
     async def _task(
         self, waiter: TaskWaiter, async_fn: Callable[..., Awaitable[Any]], args: tuple[object, ...]
     ) -> None:
+        import trio
+
         try:
             with waiter.scope:
                 try:
                     waiter.set(await async_fn(*args))
-                except (Exception, SystemExit) as exc:
+                except trio.Cancelled:
+                    raise
+                except BaseExceptionGroup as group:  # a nursery's: what it says of cancelling is trio's
+                    cancelled, others = group.split(trio.Cancelled)
+                    if others is not None:
+                        waiter.fail(others)
+                    if cancelled is not None:
+                        raise cancelled from None
+                except BaseException as exc:  # as in `step`
                     waiter.fail(exc)
         finally:
             self.tasks_running -= 1
             waiter.fail(Cancelled())
+
+
+def _flight_of(thing: Any) -> Flight | None:
+    """Who goes on when that flight or waiter does."""
+    while isinstance(thing, Waiter):
+        if thing.watcher is None:
+            return thing.flight
+        thing = thing.watcher
+    return thing if isinstance(thing, Flight) else None

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from dnsproxy.chain import Chain, Router
+from dnsproxy.chain import Chain, PluginFailed, Router
+from dnsproxy.errors import shown
+from dnsproxy.intake import QueryFlight
 from dnsproxy.leases import Holder
 from dnsproxy.plugin import Plugin, Tap
 from dnsproxy.sockets import Place, StartError
@@ -17,10 +19,13 @@ from dnsproxy.status import added
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from dnsproxy.config import Configuration, ServerConfig
+    from dnsproxy.config import Configuration
+    from dnsproxy.flight import Flights
 
 log = logging.getLogger("dnsproxy")
 
+START_MAX_S = 60.0  # for a plugin's background work to be usable: time enough to fetch a long list
+LOOK_S = 0.1  # between looks at what is under way in a chain that has been replaced
 LINGER_S = 1.0  # beyond a chain's deadline, for the answers that its last queries may still get
 
 
@@ -36,8 +41,11 @@ class Generation:
         self._uncountable: set[Plugin] = set()
         try:
             for config in configuration.servers:
-                self.chains.append(_build(config))
+                self.chains.append(Chain(config))
                 self._bind(self.chains[-1], server)
+        except PluginFailed as exc:
+            self.release()
+            raise _unable(exc.name, exc.error) from exc
         except StartError:
             self.release()
             raise
@@ -50,25 +58,47 @@ class Generation:
         for plugin in taps_first:
             try:
                 plugin.bind(chain.plugins, holder)
-            except Exception as exc:
+            except (Exception, SystemExit) as exc:
                 raise _unable(plugin.name, exc) from exc
         chain.watch()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the plugins' background work until `retire`; usable once all of it has started."""
+        """Run the plugins' background work until `retire`; usable once all of it has started.
+
+        StartError, and nothing stays leased, when some of it cannot.
+        """
+        failed: list[StartError] = []
         with self.scope:
             async with trio.open_nursery() as nursery:
-                for plugin in self.plugins():
-                    if type(plugin).run is not Plugin.run:
-                        await nursery.start(_run, plugin)
-                task_status.started()
+                try:
+                    for plugin in self.plugins():
+                        if type(plugin).run is not Plugin.run:
+                            await _start(nursery, plugin)
+                except StartError as exc:
+                    failed.append(exc)
+                    nursery.cancel_scope.cancel()
+                else:
+                    task_status.started()
                 await trio.sleep_forever()
+        if failed:  # raised here, for a nursery would put it into a group
+            self.release()
+            raise failed[0]
 
-    async def retire(self) -> None:
+    async def retire(self, flights: Flights) -> None:
         """No new query comes: wait for the last answer, then let go of everything."""
-        await trio.sleep(max((chain.deadline_s for chain in self.chains), default=0.0) + LINGER_S)
+        with trio.move_on_after(max((chain.deadline_s for chain in self.chains), default=0.0) + LINGER_S):
+            await self._last_answer(flights)
         self.scope.cancel()
         self.release()
+
+    async def _last_answer(self, flights: Flights) -> None:
+        """Returns when none of its queries is under way."""
+        while True:
+            await trio.sleep(LOOK_S)
+            if not any(
+                isinstance(flight, QueryFlight) and flight.chain in self.chains for flight in flights.under_way()
+            ):
+                return
 
     def release(self) -> None:
         """Give back every lease."""
@@ -100,6 +130,8 @@ class Generation:
         """What it counts; nothing, and one line in the log, when it fails to tell, or tells what is no JSON."""
         try:
             counters = plugin.status()
+            if not isinstance(counters, dict | None):
+                raise TypeError(f"{counters!r} is no dictionary")
             json.dumps(counters)
         except Exception:
             if plugin not in self._uncountable:
@@ -111,8 +143,19 @@ class Generation:
     def describe(self) -> None:
         """Say on the terminal what every plugin does."""
         for plugin in self.plugins():
-            for line in plugin.describe():
-                log.info("%s: %s", plugin.name, line)
+            try:
+                for line in plugin.describe():
+                    log.info("%s: %s", plugin.name, line)
+            except Exception:
+                log.exception("plugin %s cannot be described", plugin.name)
+
+
+async def _start(nursery: trio.Nursery, plugin: Plugin) -> None:
+    """Begin with a plugin's background work; StartError when it fails before it is usable, or takes for ever."""
+    with trio.move_on_after(START_MAX_S):
+        await nursery.start(_run, plugin)
+        return
+    raise _unable(plugin.name, TimeoutError(f"its run has not called started() within {START_MAX_S:g} s"))
 
 
 async def _run(plugin: Plugin, *, task_status: trio.TaskStatus[None]) -> None:
@@ -120,10 +163,13 @@ async def _run(plugin: Plugin, *, task_status: trio.TaskStatus[None]) -> None:
     started = _Started(task_status)
     try:
         await plugin.run(task_status=started)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         if not started.is_set:
             raise _unable(plugin.name, exc) from exc
         log.exception("plugin %s: its background work has ended", plugin.name)
+    else:
+        if not started.is_set:  # it had nothing to do
+            started.started()
 
 
 class _Started(trio.TaskStatus[None]):
@@ -138,13 +184,7 @@ class _Started(trio.TaskStatus[None]):
         self.inner.started(value)
 
 
-def _build(config: ServerConfig) -> Chain:
-    try:
-        return Chain(config)
-    except Exception as exc:
-        raise _unable(", ".join(entry.name for entry in config.plugins), exc) from exc
-
-
-def _unable(name: str, error: Exception) -> StartError:
+def _unable(name: str, error: BaseException) -> StartError:
     log.debug("plugin %s cannot start", name, exc_info=error)
-    return StartError(f"plugin {name} cannot start: {error}")
+    told = str(error) if isinstance(error, (OSError, ValueError)) else shown(error)
+    return StartError(f"plugin {name} cannot start: {told}")

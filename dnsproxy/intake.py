@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy import wire
 from dnsproxy.address import KEY_END, KEY_START, Address
-from dnsproxy.errors import EDE_OTHER, EDE_PROHIBITED, REFUSED, SERVFAIL, OutOfTime, QueryError
+from dnsproxy.errors import EDE_OTHER, EDE_PROHIBITED, REFUSED, SERVFAIL, OutOfTime, QueryError, shown
 from dnsproxy.flight import Flight, Flights, Pending
 from dnsproxy.message import Policy, Query, Response, conform
 
@@ -114,7 +114,7 @@ class QueryFlight(Flight):
         if error is not None:
             result = self.intake.failed(query, self.chain, error)
         elif type(result) is not Response:
-            result = self.intake.nonsense(query, self.chain, result, self.coroutine)
+            result = self.intake.nonsense(query, self.chain, result)
         self.intake.finish(query, result, self.chain, self.origin)
         query.flight = None
 
@@ -186,7 +186,7 @@ class Intake:
             return
         pending = isinstance(answer, Pending)
         if not pending and type(answer) is not CoroutineType and not isinstance(answer, CoroutineABC):
-            self.finish(query, self.nonsense(query, chain, answer, None), chain, origin)
+            self.finish(query, self.nonsense(query, chain, answer), chain, origin)
             return
         self.in_flight += 1
         client.in_flight += 1
@@ -206,21 +206,23 @@ class Intake:
 
     def finish(self, query: Query, response: Response, chain: Chain, origin: Origin) -> None:
         """Make the answer the client's own, cut it to size, show it and queue it."""
+        policy = response.policy
         try:
             octets = conform(query, response.wire)
-        except (IndexError, TypeError) as exc:
+            if policy is not None:
+                query.metadata["policy/rule"] = policy.rule_text
+        except Exception as exc:  # whatever a plugin has put into it
+            policy = None
             octets = self.failed(query, chain, exc).wire
         if len(octets) > query.shape.limit and not query.endpoint.stream:
             octets = wire.truncate(octets, query.shape.limit)
         elif len(octets) > wire.MAX_MESSAGE:
             octets = query.respond(SERVFAIL, EDE_OTHER, "answer longer than a message may be").wire
         if chain.on_response:
-            shown = Response(octets, response.policy)
-            if response.policy is not None:
-                query.metadata["policy/rule"] = response.policy.rule_text
+            final = Response(octets, policy)
             for observe in chain.on_response:
                 try:
-                    observe(query, shown)
+                    observe(query, final)
                 except BaseException as exc:
                     chain.isolate(observe, exc)
         origin.reply(query, octets)
@@ -230,12 +232,16 @@ class Intake:
         if isinstance(error, OutOfTime):
             self._report_late(query, chain, error)
         if isinstance(error, QueryError):
-            return _with_policy(query.respond(error.rcode, error.ede_code, error.ede_text), error.policy)
+            try:
+                return _with_policy(query.respond(error.rcode, error.ede_code, error.ede_text), error.policy)
+            except Exception as exc:  # no answer can carry that rcode or code: the plugin's error
+                log.debug("%s is no answer: %s", shown(error), exc)
         self.failures += 1
         name = chain.culprit(error)
         if self._may_report(name):
-            hint = HINT if _is_of_trio(error) else ""
-            log.error("plugin %s failed on %s: %r%s", name, query.name, error, hint, exc_info=error)
+            told = shown(error)
+            hint = HINT if isinstance(error, RuntimeError) and "async context" in told else ""
+            log.error("plugin %s failed on %s: %s%s", name, query.name, told, hint, exc_info=error)
         return query.respond(SERVFAIL, EDE_OTHER, "internal error")
 
     def _may_report(self, name: str) -> bool:
@@ -251,12 +257,12 @@ class Intake:
             chain.reported.add(name)
             log.error("plugin %s gave no answer to %s within %.3g s (logged once)", name, query.name, chain.deadline_s)
 
-    def nonsense(self, query: Query, chain: Chain, answer: object, coroutine: object) -> Response:
+    def nonsense(self, query: Query, chain: Chain, answer: object) -> Response:
         """The answer to a query for which a plugin gave something that is neither a response nor a coroutine."""
         self.failures += 1
-        name = chain.culprit(None, coroutine)
+        name = chain.culprit(None)
         if self._may_report(name):
-            log.error("plugin %s gave %r for %s; expected a Response or a coroutine", name, answer, query.name)
+            log.error("plugin %s gave %s for %s; expected a Response or a coroutine", name, shown(answer), query.name)
         return query.respond(SERVFAIL, EDE_OTHER, "internal error")
 
     def admit_connection(self, client: Client) -> bool:
@@ -304,8 +310,3 @@ def _with_policy(response: Response, policy: Policy | None) -> Response:
     """A response just made, with the reason for it that taps are told."""
     response.policy = policy
     return response
-
-
-def _is_of_trio(error: BaseException) -> bool:
-    """Whether trio complains that it was used outside its tasks."""
-    return isinstance(error, RuntimeError) and "async context" in str(error)

@@ -29,7 +29,7 @@ class _Entry:
         with self.scope:
             try:
                 await self.thing.run(task_status=task_status)
-            except Exception:
+            except (Exception, SystemExit):
                 log.exception("%r has ended", self.thing)
                 with contextlib.suppress(RuntimeError):  # whoever waits for its start need not; it may have been said
                     task_status.started()

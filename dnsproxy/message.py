@@ -180,12 +180,14 @@ class Query:
             self._parsed = dns.message.from_wire(self.wire)
         return self._parsed
 
-    def outgoing(self, octets: bytes, shape: Shape | None = None) -> Query:
-        """A copy with other octets for what follows in the chain; client, metadata and flight are shared.
+    def outgoing(self, octets: bytes | None = None, shape: Shape | None = None) -> Query:
+        """A copy with other octets, if any, for what follows in the chain; client, metadata and flight are shared.
 
         `shape` is theirs where it is known. ValueError when the octets are no query that an upstream can be asked.
         """
-        if shape is None:
+        if octets is None:
+            octets, shape = self.wire, self.shape
+        elif shape is None:
             shape = shape_of(octets)
         if shape.fault or len(octets) > wire.MAX_MESSAGE:
             raise ValueError(f"not a query that can go out: {octets[:64]!r}")
@@ -287,11 +289,16 @@ def conform(query: Query, octets: bytes) -> bytes:
 
 
 def _with_question(octets: bytes, shape: Shape) -> bytes:
-    """The client's own octets in place of no question, or one that differs from them only in case."""
+    """The client's own octets in place of no question, or one that differs from them only in case.
+
+    ValueError when it is another question: nobody waits for that.
+    """
     end = shape.question_end
     if len(octets) < wire.QUESTION_START:
         raise IndexError("a response shorter than its header")
     if octets[4:10] == b"\0\0\0\0\0\0":  # as some servers refuse
         return octets[:4] + (b"\0\1" if shape.question else b"\0\0") + octets[6:12] + shape.question + octets[12:]
     same = octets[12 : end - 4].lower() == shape.folded and octets[end - 4 : end] == shape.question[-4:]
-    return octets[:12] + shape.question + octets[end:] if same and octets[4:6] == b"\0\1" else octets
+    if not same or octets[4:6] != b"\0\1":
+        raise ValueError(f"a response to another question: {octets[4:80]!r}")
+    return octets[:12] + shape.question + octets[end:]

@@ -114,6 +114,11 @@ PROCESS_COLUMNS: Final = (
         "dnsproxy_worker_restarts_total", "Workers that were replaced.", lambda status: status.get("worker_restarts", 0)
     ),
     Column("dnsproxy_failures_total", "Queries that ended in an error of a plugin.", "failures"),
+    Column(
+        "dnsproxy_observer_failures_total",
+        "Errors of plugins that watch: no answer was changed.",
+        lambda status: status.get("observer_failures", 0),
+    ),
     Column("coredns_panics_total", "The same, by CoreDNS's name.", "failures"),
 )
 LIMIT_COLUMNS: Final = (

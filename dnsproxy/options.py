@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,13 @@ def shown(value: object) -> str:
     else:
         text = str(value)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean "NXDOMAIN"? ` to stand before what is expected; empty when no known word is close."""
+    folded = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(word.casefold(), folded, 1)
+    return f"did you mean {shown(folded[close[0]])}? " if close else ""
 
 
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160))}

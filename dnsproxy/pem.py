@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 from dnsproxy.options import OptionError
@@ -43,13 +44,28 @@ def pem_errors(keys: PemKeys) -> Iterator[OptionError]:
     """Read `ca`, `cert` and `key` as a connection will."""
     if keys.key and not keys.cert:
         yield OptionError("key", "stands without cert; expected both or none")
+    broken = set()
     for name, path in (("ca", keys.ca), ("cert", keys.cert)):
         if path and (reason := _failure(path, None, None)):
+            broken.add(name)
             yield OptionError(name, f"{path} will not do ({reason}); expected PEM certificates")
-            return
-    if keys.cert and (reason := _failure(keys.ca or keys.cert, keys.cert, keys.key)):  # the system's need not be read
+    if keys.cert and (reason := _key_failure(keys.cert, keys.key, "cert" in broken)):
         at, path = ("key", keys.key) if keys.key else ("cert", keys.cert)
         yield OptionError(at, f"{path} will not do ({reason}); expected the PEM private key of the certificate")
+
+
+def _key_failure(cert: str, key: str | None, cert_is_broken: bool) -> str:
+    """Why the key cannot be used; empty when it can, as far as its certificate lets us see."""
+    if not cert_is_broken:
+        return _failure(cert, cert, key)  # trusting it, for the system's authorities need not be read
+    return "not PEM" if key and not _is_pem_key(key) else ""
+
+
+def _is_pem_key(path: str) -> bool:
+    try:
+        return b"PRIVATE KEY-----" in Path(path).read_bytes()
+    except OSError:
+        return False
 
 
 def _failure(ca: str | None, cert: str | None, key: str | None) -> str:

@@ -69,6 +69,7 @@ class Plugin:
     many: ClassVar[bool] = False  # whether the file may have several [[name]] stanzas
     shared_at_top: ClassVar[bool] = False  # whether its top-level stanzas serve all [[server]] blocks
     metrics: ClassVar[tuple[Metric, ...]] = ()  # what Prometheus calls the numbers of `status`
+    is_trusted: ClassVar[bool] = False  # that it gives nothing but answers: the chain need not look at them
     deadline_s: float | None = None  # how long an answer of this plugin may take; the chain's is the longest
     name: str = ""  # as in the file; set by the chain
     next: Handler  # the rest of the chain; set by it

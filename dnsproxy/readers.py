@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from dnsproxy.options import OptionError, OptionErrors, Reader, Rules, shown
+from dnsproxy.options import OptionError, OptionErrors, Reader, Rules, did_you_mean, shown
 
 LIST_OF = "a list, each element "
 ANY_KIND = (str, int, float, bool, list, dict)
@@ -71,9 +71,8 @@ def _literal_reader(choices: tuple[Any, ...]) -> Reader:
         for choice in choices:
             if type(choice) is type(value) and choice == value:
                 return choice
-        close = difflib.get_close_matches(str(value).lower(), [str(choice) for choice in choices], 1)
-        hint = f"did you mean {shown(close[0])}? expected {expected}" if close else f"expected {expected}"
-        raise ValueError(f"{shown(value)} is not known; {hint}")
+        guess = did_you_mean(str(value), map(str, choices))
+        raise ValueError(f"{shown(value)} is not known; {guess}expected {expected}")
 
     return Reader(tuple({type(choice) for choice in choices}), expected, parse, shown)
 

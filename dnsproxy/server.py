@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import trio
 import dnsproxy
 from dnsproxy import admin
 from dnsproxy.activation import passed_sockets
+from dnsproxy.chain import Failures
 from dnsproxy.config import AdminSocket, ConfigErrors, Configuration
 from dnsproxy.datagram import make_receiver, make_sender
 from dnsproxy.dnstap.relayed_listening import Listen
@@ -119,9 +120,13 @@ class Server:
         self.driver: Any = None
         self.nursery: trio.Nursery | None = None
         self.generation: Generation | None = None
+        self.observer_failures = Failures()
         self.udp: dict[Place, UdpListener] = {}
         self.tcp: dict[Place, TcpListener] = {}
         self.admin_scope = trio.CancelScope()
+        self.in_service = trio.CancelScope()  # from the start until a signal says that it is over
+        self.is_ready = False
+        self.hangup = trio.Event()
         self.metrics = MetricsServer(self.snapshot)
 
     def bind(self) -> None:
@@ -130,25 +135,40 @@ class Server:
         self.metrics.sockets = bind_metrics(self.configuration, {}, self.open_sockets)
 
     async def serve(self) -> None:
-        """Start everything, wait for signals, end everything."""
+        """Start everything, do what signals say, end everything."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
-                generation = await self.start(nursery)
-                generation.describe()
-                log.info("ready: listening on %s", ", ".join(self._urls()))
-                async for number in signals:
-                    if number != signal.SIGHUP:
-                        break
-                    await self.reload()
-                await self.stop()
+                nursery.start_soon(self._heed, signals)
+                with self.in_service:
+                    await self._serve(nursery)
+                if self.is_ready:
+                    await self.stop()
                 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))  # we are ending already
                 nursery.cancel_scope.cancel()
+
+    async def _heed(self, signals: AsyncIterator[int]) -> None:
+        """Take signals, also while a plugin takes its time to start."""
+        async for number in signals:
+            if number != signal.SIGHUP:
+                break
+            self.hangup.set()
+        self.in_service.cancel()
+
+    async def _serve(self, nursery: trio.Nursery) -> None:
+        generation = await self.start(nursery)
+        generation.describe()
+        log.info("ready: listening on %s", ", ".join(self._urls()))
+        self.is_ready = True
+        while True:
+            await self.hangup.wait()
+            self.hangup = trio.Event()
+            await self.reload()
 
     async def start(self, nursery: trio.Nursery) -> Generation:
         """Put the configuration in service; StartError says what is in the way."""
         self.nursery = self.flights.nursery = nursery
         self.driver = make_driver(self.flights)
-        generation = self.generation = Generation(self.configuration, self)
+        generation = self.generation = self._generate(self.configuration)
         await nursery.start(self.driver.run)
         await self.leases.start(nursery)
         await nursery.start(generation.run)
@@ -159,6 +179,12 @@ class Server:
         gc.collect()
         gc.freeze()  # what exists now stays: no collection need look at it again
         gc.set_threshold(GC_ALLOCATIONS)
+        return generation
+
+    def _generate(self, configuration: Configuration) -> Generation:
+        generation = Generation(configuration, self)
+        for chain in generation.chains:
+            chain.observer_failures = self.observer_failures
         return generation
 
     async def _open_admin(self, wanted: AdminSocket | None) -> None:
@@ -214,11 +240,11 @@ class Server:
         for_metrics: Sockets = {}
         try:
             for_metrics = bind_metrics(configuration, self.metrics.sockets, self.open_sockets)
-            generation = Generation(configuration, self)
+            generation = self._generate(configuration)
+            await self.nursery.start(generation.run)
         except StartError:
             close_all(added | for_metrics)
             raise
-        await self.nursery.start(generation.run)
         self.sockets |= added
         old, self.generation = self.generation, generation
         self._route(generation, wanted)
@@ -229,7 +255,7 @@ class Server:
         await self._apply(configuration)
         await self.metrics.apply(configuration, for_metrics, self.nursery)
         self.leases.reopen(old.leased() & generation.leased())
-        self.nursery.start_soon(old.retire)
+        self.nursery.start_soon(old.retire, self.flights)
 
     def _route(self, generation: Generation, wanted: list[Place]) -> None:
         """From now on queries go to the new chains; what a listener that goes still gets is the old ones'."""
@@ -270,13 +296,18 @@ class Server:
             self.flights.submit(self._last_read, pump, None)
         for listener in self.tcp.values():
             listener.stop()
-        for _ in range(int(self.configuration.limits.stop / SETTLED_EVERY_S) + 1):
-            await trio.sleep(SETTLED_EVERY_S)
-            if not (self.intake.in_flight or any(listener.connections for listener in self.tcp.values())):
-                break
+        with trio.move_on_after(self.configuration.limits.stop):
+            await self._settled()
         self.flights.submit(self.flights.close)  # those whose time is up are told so
         await trio.lowlevel.checkpoint()
         await self.leases.end()
+
+    async def _settled(self) -> None:
+        """Returns when nobody waits for an answer any more."""
+        while True:
+            await trio.sleep(SETTLED_EVERY_S)
+            if not (self.intake.in_flight or any(listener.connections for listener in self.tcp.values())):
+                return
 
     def _last_read(self, pump: UdpListener, close: Any) -> None:
         """Take what has come in before the end, then no more."""
@@ -311,4 +342,5 @@ class Server:
             "run_tasks_refused": self.flights.tasks_refused,
         }
         status["failures"] = self.intake.failures
+        status["observer_failures"] = self.observer_failures.count
         return status

@@ -11,6 +11,7 @@ MEMO_WIRE = 512  # octets; longer queries are parsed each time
 AXFR, IXFR = 252, 251
 MAX_DATAGRAM = 65507  # octets of UDP payload that IPv4 carries
 CHECKED, CHECKED_AD = 0x8110, 0x0020  # QR, RD, CD; AD: the bits of an answer's header that depend on the query
+ODD_FIRST, ODD_SECOND = 0x06, 0xCF  # AA, TC; RA, a reserved bit, RCODE: what no query should have in its header
 DROP = -1  # Shape.fault: no answer at all
 
 
@@ -18,6 +19,7 @@ class Shape:
     """Everything that two queries share when they differ only in the message ID.
 
     `fault` is 0, an RCODE to answer with, or DROP. With a fault the fields of what could not be read are empty.
+    `odd` queries can be asked, and even good upstreams may leave them unanswered.
     """
 
     __slots__ = (
@@ -31,6 +33,7 @@ class Shape:
         "folded",
         "key",
         "limit",
+        "odd",
         "opcode",
         "opt_offset",
         "qclass",
@@ -50,7 +53,7 @@ class Shape:
         self.question_end = wire.QUESTION_START
         self.opt_offset = -1
         self.udp_size = self.limit = wire.MIN_UDP_SIZE
-        self.do = self.ad = self.cd = self.rd = self.ecs = False
+        self.do = self.ad = self.cd = self.rd = self.ecs = self.odd = False
         self.opcode = self.flags = 0  # flags: what must stand where `checked` has ones in octets 2 and 3 of an answer
         self.checked = CHECKED | CHECKED_AD
         self.text: str | None = None
@@ -70,6 +73,7 @@ class Shape:
         self.ad = bool(octets[3] & wire.AD)
         self.cd = bool(octets[3] & wire.CD)
         self.flags = (wire.QR | octets[2] & wire.RD) << 8 | octets[3] & wire.CD
+        self.odd = bool(octets[2] & ODD_FIRST or octets[3] & ODD_SECOND)
 
     def _read_question(self, octets: bytes) -> None:
         try:
@@ -102,7 +106,9 @@ class Shape:
             self._check_type()
             return
         try:
-            self._take_opt(octets, wire.find_opts(octets, end))
+            opts = wire.find_opts(octets, end)
+            self._take_opt(octets, opts)
+            self.odd = self.odd or int.from_bytes(octets[10:12], "big") != len(opts)
         except wire.WireError:
             self.fault = errors.FORMERR
             if self.opt_offset < 0:
@@ -126,7 +132,9 @@ class Shape:
         if version:
             self.fault = self.fault or errors.BADVERS
             return
-        self.ecs = any(code == wire.ECS_OPTION for code, _ in wire.opt_options(octets, fixed))
+        options = wire.opt_options(octets, fixed)
+        self.ecs = any(code == wire.ECS_OPTION for code, _ in options)
+        self.odd = self.odd or any(wire.is_malformed_option(code, data) for code, data in options)
 
     def _check_type(self) -> None:
         if self.qtype in (AXFR, IXFR):

@@ -158,6 +158,8 @@ def _troubles(status: Mapping[str, Any]) -> list[str]:
     lines = [f"refused for the limit {clean(name)}: {clean(number)}" for name, number in refused.items() if number]
     if status.get("failures"):
         lines.append(f"queries that failed inside a plugin: {clean(status['failures'])} (see the log)")
+    if status.get("observer_failures"):
+        lines.append(f"failures of observers and taps: {clean(status['observer_failures'])} (see the log)")
     return lines
 
 

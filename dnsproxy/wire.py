@@ -10,6 +10,7 @@ QUESTION_START = 12
 OPT = 41
 EDE_OPTION = 15
 ECS_OPTION = 8
+COOKIE_OPTION = 10
 OWN_UDP_SIZE = 1232  # what we announce in answers of our own: fits every common path unfragmented
 MIN_UDP_SIZE = 512
 DO_BIT = 0x8000
@@ -121,6 +122,14 @@ def opt_options(wire: bytes, fixed: int) -> list[tuple[int, bytes]]:
         options.append((code, wire[at : at + size]))
         at += size
     return options
+
+
+def is_malformed_option(code: int, data: bytes) -> bool:
+    """Whether an option of a query breaks the rules on its length: ECS (RFC 7871) or COOKIE (RFC 7873)."""
+    size = len(data)
+    if code == ECS_OPTION:
+        return size < 4 or size - 4 != (data[2] + 7) // 8
+    return code == COOKIE_OPTION and size != 8 and not 16 <= size <= 40
 
 
 def make_opt(extended_rcode: int = 0, dnssec_ok: bool = False, options: bytes = b"", size: int = OWN_UDP_SIZE) -> bytes:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.upstream import HostileUpstream
 
 ROOT = Path(__file__).parent
 StartProxy = Callable[..., Proxy]
+SetZone = Callable[[str], None]
 
 # How many examples a property is tried on: `make properties` tries many, the second build fewer than the first.
 EXAMPLES = {"interpreted": 40, "compiled": 25, "thorough": 1000}
@@ -46,7 +48,7 @@ ONCE = (
     "scenarios/test_metrics.py",
     "scenarios/test_start_and_stop.py",
     "scenarios/test_status.py",
-    "scenarios/test_workers.py",
+    "scenarios/test_workers*.py",
     "tap/commands/test_follow.py",
     "tap/commands/test_record.py",
     "tap/commands/test_s*.py",
@@ -75,6 +77,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         once = [item for item in items if any(fnmatchcase(_place(item), pattern) for pattern in ONCE)]
         config.hook.pytest_deselected(items=once)
         items[:] = [item for item in items if item not in set(once)]
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Octets are named by their place: some have an ID of chance, and processes must agree on the tests there are."""
+    return argname if isinstance(val, bytes) else None
 
 
 def _place(item: pytest.Item) -> str:
@@ -138,6 +145,19 @@ def autojump_clock() -> MockClock:
 def patient_clock() -> MockClock:
     """One that jumps only when the kernel's own timers, such as TCP's for delayed acknowledgements, had their time."""
     return MockClock(autojump_threshold=0.3)
+
+
+@pytest.fixture
+def set_zone() -> Iterator[SetZone]:
+    """Sets the zone of local time, for us and for what we start, until the test ends."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def to(zone: str) -> None:
+            patch.setenv("TZ", zone)
+            time.tzset()
+
+        yield to
+    time.tzset()
 
 
 @pytest.fixture

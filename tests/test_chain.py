@@ -6,14 +6,22 @@ from typing import Any
 
 import pytest
 
+from dnsproxy import COMPILED
+from dnsproxy.address import Address
 from dnsproxy.chain import DEADLINE_GRACE_S, DEADLINE_S, Router, end_of_chain
+from dnsproxy.dnstap.events import Event, Route
+from dnsproxy.dnstap.schema import MessageType
+from dnsproxy.links import NonsenseError
 from dnsproxy.message import Query, Response
-from dnsproxy.plugin import Observer, Plugin
+from dnsproxy.plugin import Observer, Plugin, Tap
 from dnsproxy.testing import answer_of, make_query
 from dnsproxy.wire import name_from_text
 from tests.support.offline import chain_of
 
 REFUSED = 5
+EVENT = Event.of(
+    MessageType.TOOL_QUERY, Route.of("UDP", Address.of("192.0.2.1", 53), Address.of("192.0.2.2", 53)), b"", query_ns=1
+)
 
 
 class Passing(Plugin):
@@ -86,9 +94,10 @@ def test_queries_pass_the_plugins_in_order_until_one_answers() -> None:
 
 def test_plugins_that_only_pass_on_cost_nothing() -> None:
     chain = chain_of(Idle, First, Idle, QueryWatcher, Answering)
-    first, answering = chain.plugins[1], chain.plugins[4]
+    first = chain.plugins[1]
     assert chain.handler == first.handle
-    assert first.next == answering.handle
+    assert answer_of(first.next(make_query())).rcode == 0
+    assert chain.plugins[2].next == first.next, "which is the answering one's"
     assert chain.plugins[0].next == first.handle, "each has the rest of the chain behind it"
 
 
@@ -124,7 +133,7 @@ def test_an_observers_errors_are_counted_and_each_function_is_logged_once(caplog
     for _ in range(3):
         for function in [*chain.on_query, *chain.on_response]:
             chain.isolate(function, ValueError("no"))
-    assert chain.observer_errors == 9
+    assert chain.observer_failures.count == 9
     assert [message.split(":")[0] for message in caplog.messages] == [
         "plugin querywatcher failed while watching (logged once)",
         "plugin both failed while watching (logged once)",
@@ -149,15 +158,111 @@ def test_an_error_is_blamed_on_the_innermost_plugin_it_came_through() -> None:
     assert chain.culprit(raised_by(lambda: chain.handler(make_query()))) == "raising"
 
 
-def test_nonsense_is_blamed_on_the_plugin_whose_coroutine_gave_it() -> None:
-    chain = chain_of(First, Waiting)
-    coroutine: Any = chain.plugins[1].handle(make_query())
-    assert chain.culprit(None, coroutine) == "waiting"
-    coroutine.close()
-    assert chain.culprit(None, 7) == "first or waiting", "when nothing says more"
-    assert chain.culprit(ValueError()) == "first or waiting"
-    assert chain_of(Observer, First, Idle).culprit(None, 7) == "first"
-    assert chain_of().culprit(ValueError()) == "unknown"
+def test_nonsense_is_blamed_on_the_first_plugin_for_those_behind_it_are_looked_at() -> None:
+    chain = chain_of(Observer, First, Waiting)
+    assert chain.culprit(None) == "first"
+    assert chain.culprit(ValueError()) == "first or waiting", "when nothing says more"
+    assert chain_of().culprit(None) == chain_of().culprit(ValueError()) == "unknown"
+
+
+def at_once(query: Query) -> Any:
+    return None
+
+
+async def later(query: Query) -> Any:
+    return None
+
+
+def of_text(query: Query) -> Any:
+    return Response("x" * 40)  # type: ignore[arg-type]
+
+
+def too_short(query: Query) -> Any:
+    return Response(b"x")
+
+
+@pytest.mark.parametrize("behave", [at_once, later, of_text, too_short])
+@pytest.mark.parametrize("before", [First, Waiting])
+def test_nonsense_behind_a_plugin_is_blamed_on_who_gave_it(before: type[Plugin], behave: Any) -> None:
+    class Nonsensical(Plugin):
+        def handle(self, query: Query) -> Awaitable[Response]:
+            answer: Awaitable[Response] = behave(query)
+            return answer
+
+    chain = chain_of(before, Idle, Nonsensical, Answering)
+    if behave is of_text and COMPILED:
+        pytest.skip("a compiled Response takes nothing but octets")
+    with pytest.raises(NonsenseError) as caught:
+        answer_of(chain.handler(make_query()))
+    assert chain.culprit(caught.value) == "nonsensical"
+
+
+def test_what_is_looked_at_comes_through() -> None:
+    chain = chain_of(Waiting, Waiting, First, Answering)
+    assert answer_of(chain.handler(make_query())).rcode == 0
+
+
+def test_plugins_that_are_trusted_are_linked_as_they_are() -> None:
+    class Trusted(Answering):
+        is_trusted = True
+
+    chain = chain_of(First, Trusted)
+    assert chain.plugins[0].next == chain.plugins[1].handle
+
+
+def test_an_error_in_a_function_is_blamed_on_the_plugin_of_its_package() -> None:
+    space: dict[str, Any] = {"__name__": "dnsproxy_other.helpers"}
+    exec("async def fails_later(query): raise KeyError", space)
+
+    class Other(Plugin):
+        def handle(self, query: Query) -> Awaitable[Response]:
+            answer: Awaitable[Response] = space["fails_later"](query)
+            return answer
+
+    Other.__module__ = "dnsproxy_other"
+    for plugins in ((Waiting, Other), (Other, Waiting)):
+        chain = chain_of(*plugins)
+        with pytest.raises(KeyError) as caught:
+            answer_of(chain.handler(make_query()))
+        assert chain.culprit(caught.value) == "other"
+
+
+def test_an_error_in_a_function_behind_another_plugin_is_blamed_on_who_called_it() -> None:
+    async def fails(query: Query) -> Response:
+        raise KeyError
+
+    class Calling(Plugin):
+        def handle(self, query: Query) -> Awaitable[Response]:
+            return fails(query)
+
+    chain = chain_of(Waiting, Calling, Answering)
+    with pytest.raises(KeyError) as caught:
+        answer_of(chain.handler(make_query()))
+    assert chain.culprit(caught.value) == "calling"
+
+
+# taps
+
+
+class BadTap(Plugin, Tap):
+    def forwarder_query(self, event: Event) -> None:
+        raise ValueError
+
+    def emit(self, event: Event) -> None:
+        raise SystemExit
+
+
+def test_whoever_tells_a_tap_does_not_suffer_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    chain = chain_of(BadTap)
+    (tap,) = chain.plugins
+    assert isinstance(tap, BadTap)
+    for _ in range(3):
+        for hook in (tap.forwarder_query, tap.forwarder_response, tap.emit):
+            hook(EVENT)
+    assert chain.observer_failures.count == 6
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "plugin badtap failed while watching (logged once)"
+    ] * 2
 
 
 # routers

@@ -50,6 +50,7 @@ def test_all_errors_come_at_once_in_the_order_of_their_lines() -> None:
         (f"[[forward]]\n{TO}polcy = 1", '3: [forward[0].polcy] unknown key "polcy"; did you mean "policy"?'),
         (f"[forward]\n{TO}polcy = 1", '3: [forward.polcy] unknown key "polcy"; did you mean "policy"?'),
         (f"\n[[server]]\n[[server.forward]]\n{TO}frm=1", '5: [server[0].forward[0].frm] unknown key "frm"; did you'),
+        (f"[[forward]]\n{TO}[[forward.frm]]\nx=1", '3: [forward[0].frm] unknown table "frm"; did you mean "from"?'),
         ("[limits]\nquerys = 1", '2: [limits.querys] unknown key "querys"; did you mean "queries"?'),
         ("[forward]", "1: [forward.to] missing; expected a list"),
         ("\n[[forward]]\n[[forward]]\n" + TO, "2: [forward[0].to] missing; expected a list"),

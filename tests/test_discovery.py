@@ -47,6 +47,7 @@ def test_a_third_partys_plugin_is_found_and_loaded(install: Install) -> None:
     [
         ("import nowhere_at_all", "cannot be loaded: ModuleNotFoundError: No module named 'nowhere_at_all'"),
         ("1 / 0", "cannot be loaded: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(0)", "cannot be loaded: SystemExit: 0"),
         ("x = 1", "cannot be loaded: AttributeError: "),
         ("class Echo: pass", "is not a subclass of dnsproxy.plugin.Plugin"),
         ("def Echo(): pass", "is not a subclass of dnsproxy.plugin.Plugin"),

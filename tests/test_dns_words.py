@@ -26,7 +26,7 @@ def test_a_record_type_is_a_word_in_any_case_or_a_number(written: str | int, num
 
 @pytest.mark.parametrize("written", ["", "NO-SUCH", "TYPE65536", "TYPE", "TYPE-1", "A ", 65536, -1])
 def test_what_is_no_record_type_is_an_error(written: str | int) -> None:
-    with pytest.raises(ValueError, match="is no record type; expected "):
+    with pytest.raises(ValueError, match=r"is no record type; .*expected "):
         QTYPE.read(written, Path("/"))
 
 
@@ -53,3 +53,10 @@ def test_neither_is_of_another_kind(written: object) -> None:
 def test_both_are_shown_in_words_where_there_are_words() -> None:
     assert [dns_words.show_qtype(qtype) for qtype in (1, 65, 65534)] == ['"A"', '"HTTPS"', '"TYPE65534"']
     assert [dns_words.show_rcode(rcode) for rcode in (2, 16, 3841)] == ['"SERVFAIL"', '"BADVERS"', "3841"]
+
+
+def test_a_word_that_is_nearly_one_is_guessed() -> None:
+    with pytest.raises(ValueError, match=r'^"nxdoman" is no rcode; did you mean "NXDOMAIN"\? expected an rcode'):
+        dns_words.parse_rcode("nxdoman")
+    with pytest.raises(ValueError, match=r'^"CNAMEE" is no record type; did you mean "CNAME"\? expected a record type'):
+        dns_words.parse_qtype("CNAMEE")

@@ -1,9 +1,6 @@
 """Both forms of the driver: sockets are served, flights stepped and timers fired where trio would wait."""
 
-import select
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
@@ -11,65 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock, trio_test
 
-from dnsproxy.driver import Driver, EpollDriver, make_driver
+from dnsproxy.driver import Driver
 from dnsproxy.flight import Flights, Waiter
-from dnsproxy.turns import Turns as InnerLoop
-
-SOON_S = 5.0  # for what happens at once, on a machine that does other things too
-FORMS = pytest.mark.parametrize("form", [Driver, EpollDriver])
-
-
-class Reader:
-    """A pump on one end of a pair of datagram sockets: remembers what came, and runs `then` on each."""
-
-    def __init__(self, then: Callable[[bytes], object] = lambda _: None) -> None:
-        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.ours.setblocking(False)
-        self.theirs.setblocking(False)
-        self.fd = self.ours.fileno()
-        self.then = then
-        self.seen: list[bytes] = []
-        self.writable = 0
-        self.moved = trio.Event()
-
-    def fileno(self) -> int:
-        return self.fd
-
-    def on_readable(self) -> None:
-        octets = self.ours.recv(100)
-        self.seen.append(octets)
-        self.moved.set()
-        self.then(octets)
-
-    def on_writable(self) -> None:
-        self.writable += 1
-        self.moved.set()
-
-    def fill(self) -> None:
-        """Send until the kernel takes no more."""
-        try:
-            while True:
-                self.ours.send(b"x" * 1000)
-        except BlockingIOError:
-            return
-
-    def empty(self) -> None:
-        """Read at the other end until nothing is left."""
-        try:
-            while True:
-                self.theirs.recv(2000)
-        except BlockingIOError:
-            return
-
-    async def wait(self) -> None:
-        """Until something has happened; then wait for the next."""
-        with trio.fail_after(SOON_S):
-            await self.moved.wait()
-        self.moved = trio.Event()
-
-    def close(self) -> None:
-        self.ours.close()
-        self.theirs.close()
+from tests.support.driving import FORMS, SOON_S, Reader, driving
 
 
 @pytest.fixture
@@ -83,19 +24,6 @@ def make_reader() -> Iterator[Callable[..., Reader]]:
     yield make
     for reader in made:
         reader.close()
-
-
-@asynccontextmanager
-async def driving(form: type[Driver], *pumps: Reader) -> AsyncIterator[tuple[Driver, Flights]]:
-    flights = Flights()
-    driver = form(flights)
-    for pump in pumps:
-        driver.add(pump)
-    async with trio.open_nursery() as nursery:
-        flights.nursery = nursery
-        await nursery.start(driver.run)
-        yield driver, flights
-        nursery.cancel_scope.cancel()
 
 
 class Expiry:
@@ -391,74 +319,3 @@ async def test_the_end_of_the_driver_leaves_no_hook_behind(form: type[Driver]) -
         pass
     with pytest.raises(KeyError):
         trio.lowlevel.remove_instrument(driver)
-
-
-def chosen(**options: Any) -> Driver:
-    async def main() -> Driver:
-        return make_driver(Flights())
-
-    return trio.run(main, **options)
-
-
-def test_the_fast_form_is_chosen_for_a_real_clock_and_the_plain_one_for_a_test_clock() -> None:
-    assert type(chosen()) is EpollDriver
-    assert type(chosen(clock=MockClock())) is Driver
-
-
-@trio_test
-async def test_the_private_attributes_of_trio_that_the_fast_form_reads_are_what_it_takes_them_for() -> None:
-    async with driving(EpollDriver) as (driver, _):
-        assert isinstance(driver, EpollDriver)
-        runner = trio._core._run.GLOBAL_RUN_CONTEXT.runner
-        assert isinstance(runner.io_manager._epoll, select.epoll)
-        assert driver.turns.trio_fd == runner.io_manager._epoll.fileno()
-        await check_run_queue(driver)
-
-
-async def check_run_queue(driver: EpollDriver) -> None:
-    async with trio.open_nursery() as nursery:
-        assert not driver.turns.run_queue
-        nursery.start_soon(trio.lowlevel.checkpoint)
-        assert [task.name for task in driver.turns.run_queue] == ["trio.lowlevel.checkpoint"]
-
-
-@trio_test
-async def test_trios_own_sockets_and_clock_go_on_in_the_fast_form() -> None:
-    async with driving(EpollDriver):
-        ours, theirs = trio.socket.socketpair()
-        with ours, theirs, trio.fail_after(SOON_S):
-            await theirs.send(b"!")
-            assert await ours.recv(1) == b"!"
-            began = trio.current_time()
-            await trio.sleep(0.02)
-            assert 0.02 <= trio.current_time() - began < 1
-
-
-@trio_test
-async def test_a_thread_that_ends_wakes_the_fast_form() -> None:
-    async with driving(EpollDriver):
-        with trio.fail_after(SOON_S):
-            await trio.to_thread.run_sync(lambda: None)
-
-
-@pytest.mark.parametrize("polls", [[7], [0, 7]], ids=["in time", "after a stop"])
-def test_what_has_come_by_then_is_read_before_a_timer_says_that_it_has_not(polls: list[int]) -> None:
-    flights, order, found = Flights(), list[str](), iter(polls)
-
-    class Told(Waiter):
-        def expire(self) -> None:
-            order.append("expired")
-
-    class Socket:
-        def on_readable(self) -> None:
-            order.append("read")
-
-    class Stalled:
-        """Both are due when the process has its turn again; after a stop only a second look tells of the socket."""
-
-        def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
-            return [(fd, select.EPOLLIN) for fd in (next(found, 0),) if fd]
-
-    flights.timers.at(0.3, Told())
-    InnerLoop(flights, {7: Socket()}, Stalled(), -1, (), iter([0.0, 1.0]).__next__).take(0.5)
-    assert order == ["read", "expired"]

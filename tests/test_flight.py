@@ -86,6 +86,23 @@ def test_whatever_a_coroutine_raises_ends_that_flight_alone(error: type[BaseExce
 # several waiters
 
 
+def test_a_result_is_for_one_flight_only() -> None:
+    async def race() -> object:
+        return await first_of(Waiter(), shared)
+
+    async def alone() -> object:
+        return await shared
+
+    for holder in (race, alone):
+        flights, shared = Flights(), Waiter()
+        first, second = start(flights, holder()), start(flights, race())
+        flights.drain()
+        assert isinstance(second.error, RuntimeError)
+        shared.set("first")
+        flights.drain()
+        assert first.result in (shared, "first"), "which has lost nothing"
+
+
 def test_the_first_of_several_is_told_and_the_others_can_still_be_awaited() -> None:
     async def race() -> object:
         assert await first_of(slow, quick) is quick
@@ -308,6 +325,19 @@ def test_closing_ends_everything_that_is_under_way(caplog: pytest.LogCaptureFixt
     assert isinstance(parked.error, ServerFailure)
     assert isinstance(pending.error, Cancelled)
     assert caplog.records == []
+
+
+def test_whoever_waits_for_what_waits_for_another_is_under_way_once() -> None:
+    flights, inner, outer = Flights(), Later(), Later()
+    inner.watcher = outer
+    for pending in (inner, outer):
+        flights.timers.at(3.0, pending)
+    parked = park(flights, outer)
+    assert flights.under_way() == [parked]
+    outer.set(ANSWER)
+    assert flights.under_way() == [parked], "it can go on"
+    flights.drain()
+    assert flights.under_way() == []
 
 
 def test_background_work_that_fails_is_logged_and_that_is_cancelled_is_not(caplog: pytest.LogCaptureFixture) -> None:

@@ -73,6 +73,29 @@ async def test_an_error_in_the_task_comes_back_too(autojump_clock: MockClock) ->
 
 
 @trio_test
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("in_a_nursery", [False, True])
+async def test_nothing_that_is_raised_there_ends_more_than_its_flight(
+    error: type[BaseException], in_a_nursery: bool, autojump_clock: MockClock
+) -> None:
+    async def fails() -> None:
+        await trio.sleep(1)
+        raise error
+
+    async def fails_beside_others() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(fails)
+
+    async with driving() as flights:
+        flight = await run(flights, fails_beside_others if in_a_nursery else fails)
+        await trio.sleep(2)
+        raised = flight.error.exceptions[0] if isinstance(flight.error, BaseExceptionGroup) else flight.error
+        assert isinstance(raised, error)
+        assert flights.tasks_running == 0
+
+
+@trio_test
 async def test_the_task_is_cancelled_when_its_flight_ends(autojump_clock: MockClock) -> None:
     async def careful() -> None:
         try:

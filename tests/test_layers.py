@@ -19,7 +19,7 @@ ORDER = """
     dnstap
     plugin upstream
     settings discovery assemble config status
-    chain intake leases listeners sockets generation
+    links chain intake leases listeners sockets generation
     crowd admin admin_client metrics_http metrics metrics_server server
     workers
     tap

@@ -12,9 +12,10 @@ import pytest
 
 from tests.support import behaviours, wire
 from tests.support.client import ask
-from tests.support.collector import Collector, unix_address, wait_until
+from tests.support.collector import Collector, wait_until
 from tests.support.documents import GUIDE, README, blocks, install_guide_packages, named_block
 from tests.support.proxy import Proxy, run_dnsproxy
+from tests.support.shared import shared_collector, shared_upstream
 from tests.support.toml import dnstap, forward, stanza
 from tests.support.upstream import HostileUpstream
 
@@ -29,16 +30,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return install_guide_packages(tmp_path_factory.mktemp("site"))
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with Collector(unix_address(tmp_path_factory.mktemp("tap"))) as receiver:
-        yield receiver
+upstream = shared_upstream()
+collector = shared_collector()
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,17 @@ async def test_what_is_still_in_flight_when_the_time_is_up_gets_servfail(silent:
 
 
 @trio_test
+async def test_the_time_to_answer_is_one_of_the_clock(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnsproxy.server.SETTLED_EVERY_S", 0.000_001)  # each look takes far longer than planned
+    async with serving(text(silent, timeout="30s", deadline="60s")) as (server, port):
+        with await ask_udp(port, query("www.example.org")):
+            await until(lambda: server.intake.in_flight == 1)
+            begin = trio.current_time()
+            await server.stop()
+            assert 0.1 <= trio.current_time() - begin < 1
+
+
+@trio_test
 async def test_what_has_arrived_by_then_is_answered_however_much_it_is(silent: socket.socket) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)

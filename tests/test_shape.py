@@ -181,6 +181,35 @@ def test_a_bad_question_leaves_nothing_half_read() -> None:
     assert shape.rd
 
 
+ECS, COOKIE = b"\0\x08", b"\0\x0a"
+
+
+@pytest.mark.parametrize(
+    ("octets", "odd"),
+    [
+        (query(), False),
+        (query(flags=0x0130), False),
+        (query(records=opt(flags=0xC000), counts=(1, 0, 0, 1)), False),
+        (query(records=opt(options=ECS + b"\0\7\0\1\x18\0\1\2\3"), counts=(1, 0, 0, 1)), False),
+        (query(records=opt(options=COOKIE + b"\0\x08" + bytes(8)), counts=(1, 0, 0, 1)), False),
+        (query(records=opt(options=COOKIE + b"\0\x28" + bytes(40) + b"\xff\xff\0\1!"), counts=(1, 0, 0, 1)), False),
+        (query(flags=0x0500), True),
+        (query(flags=0x0300), True),
+        (query(flags=0x0180), True),
+        (query(flags=0x0140), True),
+        (query(flags=0x0105), True),
+        (query(records=A_RECORD, counts=(1, 0, 0, 1)), True),
+        (query(records=opt() + A_RECORD, counts=(1, 0, 0, 2)), True),
+        (query(records=opt(options=ECS + b"\0\1\0"), counts=(1, 0, 0, 1)), True),
+        (query(records=opt(options=ECS + b"\0\6\0\1\x18\0\1\2"), counts=(1, 0, 0, 1)), True),
+        (query(records=opt(options=COOKIE + b"\0\1!"), counts=(1, 0, 0, 1)), True),
+    ],
+)
+def test_what_upstreams_may_leave_unanswered_is_odd_and_no_fault(octets: bytes, odd: bool) -> None:
+    shape = Shape(octets)
+    assert (shape.odd, shape.fault) == (odd, 0)
+
+
 # the memo
 
 

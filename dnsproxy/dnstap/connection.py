@@ -19,10 +19,20 @@ async def connect(destination: Destination, tls: TlsOptions) -> Connection:
     """Connect, the TLS handshake included; OSError says why not. Names are resolved anew each time."""
     if destination.scheme == "unix":
         return Connection((await trio.open_unix_socket(destination.path)).socket)
-    connection = Connection((await trio.open_tcp_stream(destination.host, destination.port)).socket)
+    connection = Connection((await _open_tcp(destination.host, destination.port)).socket)
     if destination.scheme == "tls":
         await connection.start_tls(tls, tls.server_name or destination.host.removesuffix("."))
     return connection
+
+
+async def _open_tcp(host: str, port: int) -> trio.SocketStream:
+    try:
+        return await trio.open_tcp_stream(host, port)
+    except socket.gaierror:
+        relative = host.removesuffix(".")
+        if relative == host:
+            raise
+        return await trio.open_tcp_stream(relative, port)  # glibc does not find `localhost.` in /etc/hosts
 
 
 class Connection:

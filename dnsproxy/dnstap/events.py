@@ -170,9 +170,12 @@ class Event:
     ) -> Event:
         """An event that happens now, with the octets of the message that `type` speaks of.
 
-        For a response `query_ns` is when its query was sent, if known. `query` gives templates something to speak of.
+        For a response `query_ns` is when its query was sent, if known. `query` gives templates something to speak of:
+        of an edited copy they speak as of what the client asked.
         """
         now = time.time_ns()
+        if query is not None:
+            query = query.parent or query
         if is_query(type):
             return cls(int(type), query, route, query_ns or now, wire, 0, None, zone, policy)
         return cls(int(type), query, route, query_ns, None, now, wire, zone, policy)

@@ -69,7 +69,7 @@ class FileOutput(Output):
         except OSError as exc:
             log.warning("tap %s ends without STOP: %s", self.name, exc.strerror)
             self._series.abandon()
-        if not self._series.wait(0):
+        if self._options.rotation.has_parts and not self._series.wait(0):  # else closed files have their names
             log.warning("tap %s: its closed files are not all compressed; the next start does the rest", self.name)
 
     def _lost(self, exc: Exception) -> None:

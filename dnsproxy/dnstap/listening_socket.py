@@ -18,7 +18,7 @@ UNIX_MODE: Final = 0o660  # who asked for what is its owner's and group's busine
 BACKLOG: Final = 128  # connections that the kernel keeps while we are busy
 
 
-class ListenError(Exception):
+class ListenError(OSError):
     """A tap cannot listen; the text is one line that says where and why."""
 
 

@@ -235,6 +235,7 @@ class Output:
         Only one task may wait at a time.
         """
         backlog = self._backlog
+        backlog.mark(trio.current_time())  # else what comes now would look as old as the last look at ages, 1 s
         while True:
             with trio.move_on_after(self._options.flush_s):
                 await self._wait_for(self._batch)

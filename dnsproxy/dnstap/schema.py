@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from dnsproxy.options import did_you_mean
+
 
 class MessageType(IntEnum):
     """What a message is: who sent it to whom, seen from where."""
@@ -104,7 +106,8 @@ def select_types(words: str) -> frozenset[MessageType]:
     wanted = words.casefold().replace("_", " ").split()
     chosen = frozenset(type for type in MessageType if wanted and _is_meant(wanted, type))
     if not chosen:
-        raise ValueError(f'"{words}" is no message type; expected {TYPE_FORMS}')
+        guess = did_you_mean(words, [*MessageType.__members__, ALL, *PARTIES])
+        raise ValueError(f'"{words}" is no message type; {guess}expected {TYPE_FORMS}')
     return chosen
 
 

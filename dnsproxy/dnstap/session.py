@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -91,4 +92,6 @@ def reason_of(exc: BaseException) -> str:
         return exc.reason.replace("_", " ").lower() if exc.reason else str(exc)
     if isinstance(exc, OSError) and exc.errno and exc.errno > 0:
         return os.strerror(exc.errno)  # trio's own text names the address once more
+    if isinstance(exc, socket.gaierror) and exc.strerror:
+        return exc.strerror  # its number is the resolver's own
     return str(exc) or type(exc).__name__

@@ -53,6 +53,7 @@ class StreamConnection:
         self.moved = trio.Event()  # an answer has left, or none is owed any more
         self.blocked = trio.Event()  # the kernel took less than we had
         self.active_at = 0.0
+        self.part_at = 0.0  # since when we have been reading a message that is not whole yet
         self.reading = trio.CancelScope()
 
     async def run(self) -> None:
@@ -74,13 +75,13 @@ class StreamConnection:
         self.active_at = trio.current_time()
         while True:
             await self._wait_for_room()
-            with trio.move_on_at(self.active_at + self.listener.idle_s) as scope:
+            with trio.move_on_at(self._out_of_time_at()) as scope:
                 try:
                     data = await self.stream.recv(READ_SIZE)
                 except OSError:
                     return False
             if scope.cancelled_caught:
-                if trio.current_time() < self.active_at + self.listener.idle_s:  # an answer has left meanwhile
+                if trio.current_time() < self._out_of_time_at():  # an answer has left meanwhile
                     continue
                 if self.reader.has_part:  # a message that takes too long to arrive
                     return True
@@ -92,12 +93,16 @@ class StreamConnection:
                 return True
             self._take(data)
 
+    def _out_of_time_at(self) -> float:
+        """Until when we wait for more: a message's time runs from its first octet, whatever else happens meanwhile."""
+        return (self.part_at if self.reader.has_part else self.active_at) + self.listener.idle_s
+
     def _take(self, data: bytes) -> None:
         received_ns = time.time_ns()
         is_new = not self.reader.has_part
         messages = self.reader.receive_data(data)
         if messages or is_new:  # a message has all the time from its first octet on
-            self.active_at = trio.current_time()
+            self.active_at = self.part_at = trio.current_time()
         self.backlog.extend((octets, received_ns) for octets in messages)
         self.flights.submit(self._start_more)
 
@@ -133,6 +138,7 @@ class StreamConnection:
                 await self.moved.wait()
             if scope.cancelled_caught and self.out:
                 raise trio.BrokenResourceError("client does not read")
+            self.part_at = trio.current_time()  # nothing was read meanwhile: not the client's fault
 
     async def _settle(self) -> None:
         """The client has closed its side: it still gets every answer."""

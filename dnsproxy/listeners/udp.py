@@ -184,7 +184,7 @@ class UdpListener:
         status: dict[str, Any] = {
             "address": self.url,
             "queries": self.queries,
-            "responses": self.responses,
+            "responses": self.responses + len(self.wires) - self.counted,  # what waits for room has been shown to taps
             "dropped": dropped,
         }
         if self.send_failed:

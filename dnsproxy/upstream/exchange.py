@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy import wire
 from dnsproxy.dnstap.events import FORWARDER_QUERY, FORWARDER_RESPONSE, Event
-from dnsproxy.errors import FORMERR, NOTIMP, SERVFAIL
+from dnsproxy.errors import FORMERR, NOTAUTH, NOTIMP, SERVFAIL
 from dnsproxy.errors import REFUSED as REFUSED_RCODE
 from dnsproxy.flight import Pending, Waiter
 
@@ -25,12 +25,12 @@ log = logging.getLogger("dnsproxy")
 
 ANSWERED, TIMEOUT, REFUSED, CLOSED = "answered", "timeout", "refused", "closed"
 SEND_ERROR, CANCELLED, TRUNCATED, TLS_ERROR = "send_error", "cancelled", "truncated", "tls_error"
-MISMATCHES_TOLERATED = 20  # wrong replies to one query; beyond it somebody is guessing, and TCP cannot be guessed
+MISMATCHES_AT_MOST = 20  # wrong replies to one query; with so many somebody is guessing, and TCP cannot be guessed
 IDS_BLOCK = 1024  # IDs per read: urandom then costs 0.01 µs each
 RTT_WEIGHT = 0.125  # of a new sample in the moving average (RFC 6298 section 2)
 RTTVAR_WEIGHT = 0.25  # of its distance from that average, in the average of distances
 OWN_LABELS = tuple(f"forward/{label}" for label in ("upstream", "attempt", "zone", "outcome", "rtt"))
-WITHOUT_QUESTION = (FORMERR, SERVFAIL, NOTIMP, REFUSED_RCODE)
+WITHOUT_QUESTION = (FORMERR, SERVFAIL, NOTIMP, REFUSED_RCODE, NOTAUTH)  # the last: to a TSIG with an unknown key
 PROBE = 0  # the attempt number of what is neither counted nor tapped
 LEFT = -1  # the same, of an attempt that nobody waits for any more
 
@@ -68,14 +68,13 @@ class Exchange(Pending):
         "edit",
         "id",
         "is_again",
-        "is_doubted",
+        "mismatches",
         "outcome",
         "own",
         "query",
         "resent",
         "sent_ns",
         "spoofed",
-        "strays_before",
         "taps",
         "timer",
         "upstream",
@@ -84,7 +83,6 @@ class Exchange(Pending):
 
     id: bytes  # set when it is sent, with what follows
     sent_ns: int  # 0 before that
-    strays_before: int  # wrong replies on its socket by then
     timer: dict[Expiring, float] | None
 
     def __init__(
@@ -102,7 +100,8 @@ class Exchange(Pending):
         self.outcome = ""
         self.sent_ns = 0
         self.own: dict[str, object] | None = None  # its labels, while others are under way for the same query
-        self.resent = self.spoofed = self.is_again = self.is_doubted = False
+        self.resent = self.spoofed = self.is_again = False
+        self.mismatches = 0  # wrong replies that were meant for this one, as far as can be told
         labels = query.metadata
         labels["forward/upstream"] = upstream.name
         labels["forward/attempt"] = labels["forward/attempts"] = attempt
@@ -150,6 +149,7 @@ class Exchange(Pending):
             upstream.recovered(self)
         if self.attempt > 0:
             upstream.responses += 1
+            upstream.answered_ns = received_ns
             labels = self.query.metadata if self.own is None else self.own
             labels["forward/outcome"] = self.outcome
             labels["forward/rtt"] = rtt_ns // 1000 / 1000
@@ -225,10 +225,10 @@ class Exchange(Pending):
         labels.pop("forward/rtt", None)
         labels.update(own)
 
-    def mismatched(self, strays: int) -> None:
-        """A wrong reply has come to this exchange's socket, the `strays`-th there: too many end the attempt."""
-        self.is_doubted = True
-        if strays - self.strays_before > MISMATCHES_TOLERATED:
+    def mismatched(self) -> None:
+        """A wrong reply has come for this exchange: too many end the attempt."""
+        self.mismatches += 1
+        if self.mismatches >= MISMATCHES_AT_MOST:
             self.spoofed = True
             self.failed(CANCELLED)
 
@@ -248,9 +248,13 @@ class Exchange(Pending):
             return octets[3] & 15 in WITHOUT_QUESTION
         if octets[4:6] != b"\0\1":
             return False
-        if octets[12:end] == shape.question:
-            return True
-        return octets[12 : end - 4].lower() == shape.folded and octets[end - 4 : end] == shape.question[-4:]
+        return octets[12:end] == shape.question or self.asks(octets)
+
+    def asks(self, octets: bytes) -> bool:
+        """Whether the question of a message, case aside, is that of this exchange."""
+        shape = self.query.shape
+        end = shape.question_end
+        return octets[end - 4 : end] == shape.question[-4:] and octets[12 : end - 4].lower() == shape.folded
 
     def __repr__(self) -> str:
         state = self.outcome or "open"

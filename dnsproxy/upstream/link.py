@@ -151,13 +151,17 @@ class Link:
             if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self._end(REFUSED)
             return
+        self._read(self.sock)
+
+    def _read(self, sock: socket.socket) -> bool:
+        """Take what the kernel has, up to a bound; whether there was anything."""
         try:
-            data = self.sock.recv(READ_SIZE)
+            data = sock.recv(READ_SIZE)
         except BlockingIOError:
-            return
+            return False
         except ConnectionRefusedError:  # of a connection that was opened with its first octets
             self._end(REFUSED)
-            return
+            return False
         except OSError as exc:
             log.debug("%s: %s", self.options.url, exc)
             data = b""
@@ -167,6 +171,7 @@ class Link:
             self.owner.receive_data(data, time.time_ns())
         else:
             self._decrypt(self.peer, data, time.time_ns())
+        return bool(data)
 
     def _decrypt(self, peer: ssl.SSLObject, data: bytes, received_ns: int) -> None:
         assert self.trust is not None
@@ -256,11 +261,20 @@ class Link:
             return
         except OSError as exc:
             log.debug("%s: %s", self.options.url, exc)
-            self._end(CLOSED)
+            if self.is_established:
+                self.flights.submit(self._read_out)
+            else:
+                self._end(CLOSED)
             return
         if sent < len(data):
             self.waiting += data[sent:]
             self.driver.want_write(self)
+
+    def _read_out(self) -> None:
+        """Nothing can be sent any more: what came before the end still counts."""
+        while self.sock is not None and not self.has_ended and self._read(self.sock):
+            pass
+        self._end(CLOSED)
 
     def _end(self, outcome: str) -> None:
         if not self.has_ended:

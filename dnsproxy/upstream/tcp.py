@@ -11,6 +11,8 @@ from dnsproxy.dnstap.events import Route
 from dnsproxy.stream import MessageReader, framed
 from dnsproxy.upstream.exchange import CANCELLED, CLOSED, TIMEOUT, TLS_ERROR, Exchange, draw_ids
 from dnsproxy.upstream.link import Link
+from dnsproxy.upstream.ration import CONNECTIONS as RATIONED_CONNECTIONS
+from dnsproxy.upstream.ration import ENDLESS, Ration
 from dnsproxy.upstream.tls import Refusals, Trust
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ log = logging.getLogger("dnsproxy")
 CONNECTIONS = 4  # per upstream
 SHARE = 16  # exchanges on a connection before another one is opened
 IN_FLIGHT = 16_384  # a quarter of the IDs
-SILENT_TIMEOUTS = 3  # with no reply between them: the connection is dead though nobody said so
+SILENT_TIMEOUTS = 3  # of queries since which no reply has come: the connection is dead though nobody said so
 LATE_KEPT = 1024  # IDs remembered of exchanges that ended without a reply, so that a late one is no mismatch
 OUT_BOUND = 4 * 1024 * 1024  # octets queued on a connection that does not move: it is given up
 PATIENCE = 0.25  # of `timeout` for connecting and TLS; then what waits goes to a second try, unless the first one wins
@@ -47,8 +49,10 @@ class TcpConnection:
         self.done = False
         self.is_established = False
         self.was_used = False  # a reply has come: losing it now is no failure of the upstream
+        self.answered = self.forgotten = 0  # exchanges that were sent on it and are over, with a reply and without
         self.silent_timeouts = 0
         self.heard_ns = 0  # the wall clock when a message came last
+        self.answered_ns = 0  # the same of a reply
         self.is_suspect = False  # no message since a query was sent that ran out of time: it may be dead
         self.began_at = self.active_at = self.flights.now
         self.retire_at = self.began_at + pool.draw_age()
@@ -59,6 +63,15 @@ class TcpConnection:
     def in_flight(self) -> int:
         """Exchanges that this connection has taken on."""
         return len(self.exchanges) + len(self.waiting)
+
+    @property
+    def given(self) -> int:
+        """Exchanges that it has had so far, those included that wait for it."""
+        return self.in_flight + self.answered + self.forgotten
+
+    def is_usable(self, now: float) -> bool:
+        """Whether it may get an exchange."""
+        return not self.done and now < self.retire_at and self.second is None and not self.is_suspect
 
     def open(self) -> None:
         """Begin to connect."""
@@ -116,6 +129,7 @@ class TcpConnection:
     def receive_data(self, data: bytes, received_ns: int) -> None:
         """Match replies to their exchanges."""
         exchanges = self.exchanges
+        waiting = len(exchanges)
         messages = self.reader.receive_data(data)
         if messages:  # half a one may be the last that comes
             self.heard_ns = received_ns
@@ -135,7 +149,12 @@ class TcpConnection:
             self.silent_timeouts = 0
             exchange.answered(octets, received_ns)
         self.active_at = self.flights.now
-        if not exchanges and self.active_at >= self.retire_at:
+        if len(exchanges) < waiting:
+            self.answered_ns = received_ns
+            self.answered += waiting - len(exchanges)
+            if self.answered >= self.pool.limit:
+                self.pool.ration.spent(self)
+        if not exchanges and self.active_at >= self.retire_at and not self.done:
             self.lose(CLOSED)
 
     def _stray(self, octets: bytes) -> None:
@@ -152,12 +171,19 @@ class TcpConnection:
             if len(self.late) >= LATE_KEPT:
                 self.late.clear()
             self.late[exchange.id] = exchange.query.shape.question
-            self.silent_timeouts += 1
+            self.forgotten += 1
             self.is_suspect = self.is_suspect or self.heard_ns < exchange.sent_ns
+            if self.answered_ns < exchange.sent_ns:
+                self.silent_timeouts += 1
             if self.silent_timeouts >= SILENT_TIMEOUTS and not self.done:
                 self.was_used = False  # a connection on which nothing comes is a failure, not an idle close
-                self.done = True
-                self.flights.submit(self.lose, CLOSED)
+                self._lose_soon()
+            elif not self.exchanges and self.given >= self.pool.limit and not self.done:
+                self._lose_soon()
+
+    def _lose_soon(self) -> None:
+        self.done = True
+        self.flights.submit(self.lose, CLOSED)
 
     def expire(self) -> None:
         """Its timer: connecting takes long, or nothing goes over it any more, or it is too old."""
@@ -195,8 +221,10 @@ class TcpConnection:
         """The connection is over: what was under way goes again if this one had worked before, else it has failed."""
         self.done = True
         self.link.close()
-        self.pool.left(self)
         exchanges, self.exchanges = self.exchanges, {}
+        self.pool.left(self)
+        if self.was_used and exchanges and next(iter(exchanges.values())).sent_ns < self.answered_ns:
+            self.pool.ration.learn(self.answered, len(exchanges))
         again: list[Exchange] = []
         failed = list(self.waiting)
         for exchange in exchanges.values():
@@ -208,6 +236,8 @@ class TcpConnection:
         self.pool.resend(again)
         for exchange in failed:
             exchange.failed(outcome)
+        if self.pool.limit < ENDLESS:
+            self.pool.ration.ended(self, outcome)
 
     def __repr__(self) -> str:
         return f"<TcpConnection to {self.upstream.name}, {self.in_flight} in flight{', closed' if self.done else ''}>"
@@ -226,6 +256,8 @@ class TcpPool:
         self.protocol = "DOT" if options.tls is not None else "TCP"
         self.trust = Trust(options.tls, options.address, ALPN) if options.tls is not None else None
         self.refusals = Refusals(options, server.flights) if options.tls is not None else None
+        self.limit = ENDLESS  # of exchanges that a connection gets in its life
+        self.ration = Ration(self)
         self.surplus_from = -inf  # when more connections than one may be opened again
         self.closed = False
 
@@ -251,6 +283,9 @@ class TcpPool:
 
     def send(self, exchange: Exchange) -> None:
         """Send an exchange on the least busy connection, opening one when all have their share."""
+        if self.limit < ENDLESS and not self.closed:
+            self.ration.send(exchange)
+            return
         chosen = None if self.closed else self._choose()
         if chosen is not None and chosen.in_flight < IN_FLIGHT:
             chosen.take(exchange)
@@ -268,6 +303,7 @@ class TcpPool:
         ready: TcpConnection | None = None
         coming: TcpConnection | None = None
         for one in self.connections:
+            # `is_usable`, written out: 0.15 µs less for four connections, interpreted
             if one.done or now >= one.retire_at or one.second is not None or one.is_suspect:
                 continue
             if one.is_established:
@@ -277,11 +313,11 @@ class TcpPool:
                 coming = one
         if ready is not None:
             if ready.in_flight >= SHARE and coming is None and now >= self.surplus_from and self._has_room():
-                self._open()  # for those to come: who is here does not wait
+                self.open()  # for those to come: who is here does not wait
             return ready
         if coming is not None and (self.trust is not None or coming.in_flight < SHARE or not self._has_room()):
             return coming  # one handshake serves all who wait: the next ones resume its session
-        return self._open() if self._has_room() else self._least_suspect() or self._open()
+        return self.open() if self._has_room() else self._least_suspect() or self.open()
 
     def _least_suspect(self) -> TcpConnection | None:
         """Of those that may be dead: one may live, and too many would follow."""
@@ -290,9 +326,10 @@ class TcpPool:
         return min(suspects, key=lambda one: one.in_flight, default=None)
 
     def _has_room(self) -> bool:
-        return len(self.connections) < CONNECTIONS
+        return len(self.connections) < (CONNECTIONS if self.limit == ENDLESS else RATIONED_CONNECTIONS)
 
-    def _open(self) -> TcpConnection | None:
+    def open(self) -> TcpConnection | None:
+        """Begin a new connection; None while a certificate is refused."""
         if self.refusals is not None and self.refusals.holds():
             return None
         if self.refusals is not None:
@@ -304,7 +341,7 @@ class TcpPool:
 
     def begin_again(self, slow: TcpConnection) -> TcpConnection | None:
         """A second try for what waits on a connection that takes long to stand; None when there is no room."""
-        second = self._open() if self._has_room() else None
+        second = self.open() if self._has_room() else None
         if second is not None:
             waiting, slow.waiting = slow.waiting, {}
             for exchange in waiting:
@@ -312,8 +349,11 @@ class TcpPool:
         return second
 
     def resend(self, exchanges: list[Exchange]) -> None:
-        """Send the exchanges of a lost connection again, on a new one."""
-        fresh = self._open() if exchanges else None
+        """Send the exchanges of a lost connection again, on a new one or as many as it takes."""
+        if self.limit < ENDLESS:
+            self.ration.resend(exchanges)
+            return
+        fresh = self.open() if exchanges else None
         for exchange in exchanges:
             if fresh is None:
                 exchange.failed(TLS_ERROR)
@@ -323,12 +363,13 @@ class TcpPool:
     def left(self, connection: TcpConnection) -> None:
         """It is over. One that nobody used, beside others, was one too many for the upstream."""
         self.connections.discard(connection)
-        if not connection.was_used and self.connections:
+        if not connection.was_used and not connection.forgotten and self.connections:
             self.surplus_from = self.flights.now + PAUSE_S
 
     def close(self) -> None:
         """End every exchange and close every connection, for good."""
         self.closed = True
+        self.ration.close()
         for connection in list(self.connections):
             connection.was_used = False
             connection.lose(CANCELLED)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import trio
 
 from dnsproxy.upstream.editing.edits import Edits
-from dnsproxy.upstream.exchange import CANCELLED, PROBE, TIMEOUT, Exchange
+from dnsproxy.upstream.exchange import CANCELLED, CLOSED, PROBE, TIMEOUT, Exchange
 from dnsproxy.upstream.health import SERVFAIL, Health
 from dnsproxy.upstream.pools import stream_pool
 from dnsproxy.upstream.probes import Prober
@@ -57,6 +57,7 @@ class Upstream:
         self.is_watched = False  # by a tap: then it matters when the kernel took a reply
         self.queries = self.responses = self.timeouts = self.mismatches = 0
         self.in_flight = 0
+        self.answered_ns = 0  # the wall clock when a query was answered last
         self.rtt_ns = self.rttvar_ns = 0.0  # averages of what answers take, and of the distance from that
 
     def limit_sockets(self, upstreams: int, descriptors: int) -> None:
@@ -128,6 +129,10 @@ class Upstream:
             self.timeouts += 1
         if outcome == CANCELLED or exchange.spoofed or self.nursery is None or self._is_history(exchange):
             return
+        if outcome == TIMEOUT and not is_probe and self.failures and self._is_overtaken(exchange):
+            return
+        if exchange.query.shape.odd and outcome in (TIMEOUT, CLOSED):  # clients must not be able to put it down
+            return
         self._look_at_health(self.health.failed(outcome, self.flights.now, is_probe))
         self.prober.start()
 
@@ -135,6 +140,10 @@ class Upstream:
         """Whether it was sent before the upstream came up again: what became of it says nothing about now."""
         is_recent = self.flights.now - self.risen_at < self.timeout_s
         return is_recent and 0 < exchange.sent_ns < self.risen_ns
+
+    def _is_overtaken(self, exchange: Exchange) -> bool:
+        """Whether others were answered since it was sent: all such are one hint, or a few bad names put it down."""
+        return 0 < exchange.sent_ns < self.answered_ns
 
     def _look_at_health(self, has_changed: bool) -> None:
         health = self.health

@@ -46,6 +46,7 @@ class Legacy:
             "plugins": {name: self._of_plugin(name, counters) for name, counters in status["plugins"].items()},
             "limits": _counters("limits", status.get("limits", {})),
             "failures": status.get("failures", 0),
+            "observer_failures": status.get("observer_failures", 0),
         }
         self._status |= added({name: before.get(name) for name in rest}, rest)
 

@@ -30,6 +30,7 @@ class Cache(Plugin):
     """Keeps answers, within a number of octets, and gives them again."""
 
     stage = Stage.CACHE
+    is_trusted = True
     Config: ClassVar[type] = CacheConfig
     metrics: ClassVar[tuple[Metric, ...]] = (  # CoreDNS's: it counts stale answers among the hits
         Metric("coredns_cache_requests_total", "Queries that were looked up.", ("hits", "misses")),

@@ -33,6 +33,7 @@ class Forward(Plugin):
     """The end of most chains."""
 
     stage = Stage.FORWARD
+    is_trusted = True
     Config = ForwardConfig
     many = True
     metrics = (

@@ -91,7 +91,8 @@ class Attempts:
                 return self._take(exchange)
             self._start(exchange.upstream, by_tcp=True)
             return None
-        self.truncated = None
+        if self.truncated is not None and exchange.upstream is self.truncated.upstream:
+            self.truncated = None  # here is the whole of it
         rcode = wire.rcode_of(octets)
         if rcode in self.stanza.failover:
             self.answer = exchange
@@ -137,8 +138,9 @@ class Attempts:
                 return None
         if self.under_way:
             return None
-        if self.answer is not None:
-            return self._take(self.answer)
+        answer = self.truncated or self.answer
+        if answer is not None:
+            return self._take(answer)
         if self.latest.own is not None:
             self.latest.tell(self.latest.own)
         raise self._failure()
@@ -146,7 +148,7 @@ class Attempts:
     def _look_beside(self) -> bytes | None:
         """Those under way are late: another one is asked beside them, if there is one."""
         self.look_at = inf
-        if any(exchange.is_doubted for exchange in self.under_way):
+        if any(exchange.mismatches for exchange in self.under_way):
             return None  # somebody sends wrong replies: every further query would be one more to guess
         upstream = None if self._is_exhausted() else self._fresh()
         if upstream is None or not self.stanza.chooser.any_up:

@@ -155,7 +155,7 @@ class InTurn(Chooser):
 
     def __init__(self, flights: Flights, config: ForwardConfig) -> None:
         Chooser.__init__(self, flights, config)
-        self.turn = 0
+        self.turn = -1
 
     def first(self, folded: bytes, in_flight: int) -> Upstream:
         """As Chooser.first."""

@@ -18,7 +18,7 @@ SYSTEM_TTL_S: Final = 30.0  # getaddrinfo does not say how long what it says wil
 MIN_TTL_S, MAX_TTL_S = 1.0, 3600.0  # a TTL of 0 is no reason to ask for ever, one of a week none to miss a change
 RESOLVER_TIMEOUT_S: Final = 1.0
 ROUNDS: Final = 2  # over all resolvers, for one lookup
-AGAIN_S: Final = 5.0  # after a lookup that failed
+AGAIN_S: Final = 2.0  # after a lookup that failed: a machine that has just started has its network soon
 QTYPES: Final = ("A", "AAAA")
 
 

@@ -67,6 +67,7 @@ class Records(Plugin):
     """Answers what lies in its zones, with authority; passes on other names, and classes other than IN."""
 
     stage = Stage.LOCAL
+    is_trusted = True
     Config: ClassVar[type] = RecordsConfig
 
     def __init__(self, stanzas: Sequence[RecordsConfig]) -> None:

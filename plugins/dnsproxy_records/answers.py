@@ -16,7 +16,8 @@ from dnsproxy import errors, wire
 from dnsproxy_records.tree import ROOT, Match, Node, Tree, Zone, alias_target, ancestors, name_of, redirection_target
 
 YXDOMAIN = 6
-CHAIN_MAX = 16  # aliases followed in one answer; longer chains are loops or mistakes
+CHAIN_MAX = 64  # aliases followed in one answer: none of them is a loop, but an answer has to end
+REDIRECTIONS_MAX = 8  # DNAMEs: one that leads below itself is a loop, and readers bound how deep compressed names nest
 MEMO_OCTETS = 16 * 2**20  # what is remembered before we start afresh
 ENTRY_OCTETS = 250  # of an entry beside its records: key, tuple and table slot, measured with tracemalloc
 QNAME = struct.pack("!H", 0xC000 | wire.QUESTION_START)  # the owner, as a pointer to the question
@@ -99,12 +100,16 @@ class _Chain:
 
     def follow(self, match: Match | None) -> None:
         """Go on to an answer, or until the chain leaves the zones, comes back to where it was or gets too long."""
-        while match is not None and match.node not in self._seen and len(self.steps) < CHAIN_MAX:
+        while match is not None and match.node not in self._seen and self._may_go_on():
             target = self._redirect(match.encloser) if match.redirected else self._step(match)
             if target is None:
                 return
             self._owner = target
             match = self.tree.match(target.to_digestable())
+
+    def _may_go_on(self) -> bool:
+        redirections = sum(step.rrset.rdtype == dns.rdatatype.DNAME for step in self.steps)
+        return len(self.steps) < CHAIN_MAX and redirections < REDIRECTIONS_MAX
 
     def _step(self, match: Match) -> dns.name.Name | None:
         """Take what the node has; the name to go on with if that is an alias."""

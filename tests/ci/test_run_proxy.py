@@ -1,6 +1,7 @@
 """What `make run` says before it becomes the proxy."""
 
 import importlib.util
+import os
 import re
 import sys
 import tomllib
@@ -31,6 +32,8 @@ def test_the_quickstart_is_explained(run_proxy: ModuleType) -> None:
     assert "dig @127.0.0.1 -p 5300 www.example.test" in text
     assert re.search(r"dnsproxy tap read /tmp/dnsproxy-quickstart/dns(\.\d+)?\.fstrm ", text)
     assert "dnsproxy tap listen -u /tmp/dnsproxy-quickstart/dnstap.sock " in text
+    assert re.search(r"dnstap -r /tmp/dnsproxy-quickstart/dns(\.\d+)?\.fstrm -q", text)
+    assert "dnstap -u /tmp/dnsproxy-quickstart/dnstap.sock -q" in text
 
 
 def test_the_file_to_read_is_the_one_that_this_start_will_write(run_proxy: ModuleType, tmp_path: Path) -> None:
@@ -60,6 +63,27 @@ def test_a_port_other_than_the_quickstarts_stays(run_proxy: ModuleType) -> None:
 def test_a_tap_over_tcp_is_listened_for(run_proxy: ModuleType) -> None:
     text = hints(run_proxy, 'listen = ["127.0.0.1:53"]\ndnstap = [{socket = "tcp://127.0.0.1:6000"}]')
     assert "dnsproxy tap listen -l 127.0.0.1:6000 " in text
+
+
+def test_a_folder_of_somebody_else_is_told_of_once(
+    run_proxy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = f'dnstap = [{{socket = "file://{tmp_path}/new/dns.fstrm"}}, {{socket = "unix://{tmp_path}/dns.sock"}}]'
+    note = f"You may not write into {tmp_path}: "
+    assert note not in hints(run_proxy, config)
+    monkeypatch.setattr("os.access", lambda path, mode: mode == os.F_OK or path != tmp_path)
+    assert hints(run_proxy, config).count(note) == 1
+
+
+def test_a_folder_that_cannot_be_looked_into_is_no_hindrance(
+    run_proxy: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    config = 'dnstap = [{socket = "file:///tmp/of-another/dns.fstrm"}]'
+    monkeypatch.setattr("os.stat", deny)
+    assert "tap read /tmp/of-another/dns.fstrm " in hints(run_proxy, config)
 
 
 @pytest.mark.parametrize("text", ["", "listen = 5", "dnstap = 1", "server = [1]", "[[server]]\nlisten = []"])

@@ -1,8 +1,11 @@
-"""A clock that jumps: waiting costs a test nothing. A disk that fills up."""
+"""A clock that jumps: waiting costs a test nothing. A disk that fills up. A socket to dial."""
+
+from pathlib import Path
 
 import pytest
 from trio.testing import MockClock
 
+from dnsproxy.dnstap.destination import Destination
 from tests.dnstap.disk import Disk
 
 
@@ -14,3 +17,9 @@ def autojump_clock() -> MockClock:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
+
+
+@pytest.fixture
+def unix(tmp_path: Path) -> Destination:
+    """Where a collector may listen."""
+    return Destination("unix", path=str(tmp_path / "tap.sock"))

@@ -1,52 +1,19 @@
 """Several connections of one tap: they share a queue and its books, and none holds up the others."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
-
 import pytest
 import trio
 from trio.testing import MockClock, trio_test
 
-from dnsproxy.dnstap.destination import Destination, TlsOptions
-from dnsproxy.dnstap.framestreams import data_frame
-from dnsproxy.dnstap.output import OutputOptions
-from dnsproxy.dnstap.socket_output import SocketOutput
+from dnsproxy.dnstap.destination import Destination
+from tests.dnstap.outputs import offer, running
 from tests.dnstap.receiver import Receiver
 from tests.dnstap.waiting import until
-
-
-@pytest.fixture
-def unix(tmp_path: Path) -> Destination:
-    return Destination("unix", path=str(tmp_path / "tap.sock"))
-
-
-@asynccontextmanager
-async def running(destination: Destination, connections: int, **options: Any) -> AsyncIterator[SocketOutput]:
-    """An output that is drained at the end of the block."""
-    output = SocketOutput(
-        OutputOptions("tap", destination, TlsOptions(), 10_000, 1 << 26, connections=connections, **options)
-    )
-    async with trio.open_nursery() as nursery:
-        await nursery.start(output.run)
-        yield output
-        await output.drain(1)
-    status = output.tap_status()
-    assert status["offered"] == status["sent"] + status["queued"] + sum(status["dropped"].values())
-
-
-def offer(output: SocketOutput, count: int, start: int = 0, size: int = 0) -> list[bytes]:
-    payloads = [b"%d " % number + bytes(size) for number in range(start, start + count)]
-    for payload in payloads:
-        output.offer(data_frame(payload))
-    return payloads
 
 
 @trio_test
 async def test_all_are_made_and_used_and_each_stream_is_finished(unix: Destination, autojump_clock: MockClock) -> None:
     async with Receiver(unix).listening() as receiver:
-        async with running(unix, 3) as output:
+        async with running(unix, connections=3) as output:
             await until(lambda: receiver.connections == 3)
             sent = []
             for number in range(0, 90, 10):
@@ -64,7 +31,7 @@ async def test_one_that_stalls_keeps_what_its_kernel_has_and_a_frame_that_is_beg
 ) -> None:
     receiver = Receiver(unix)
     receiver.stall_one()
-    async with receiver.listening(), running(unix, 2) as output:
+    async with receiver.listening(), running(unix, connections=2) as output:
         await until(lambda: receiver.connections == 2)
         sent = []
         for number in range(0, 2000, 100):
@@ -81,7 +48,7 @@ async def test_one_that_is_lost_gives_its_frames_to_the_others_and_comes_back(
 ) -> None:
     receiver = Receiver(unix)
     receiver.stall_one()
-    async with receiver.listening(), running(unix, 2) as output:
+    async with receiver.listening(), running(unix, connections=2) as output:
         await until(lambda: receiver.connections == 2)
         sent = []
         for number in range(0, 500, 100):
@@ -101,7 +68,7 @@ async def test_a_tap_is_down_when_none_is_left_which_is_told_once(
     unix: Destination, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    async with running(unix, 4) as output:
+    async with running(unix, connections=4) as output:
         async with Receiver(unix).listening() as receiver:
             await until(lambda: receiver.connections == 4)
         await until(lambda: output.state == "down")
@@ -120,7 +87,7 @@ async def test_a_tap_is_down_when_none_is_left_which_is_told_once(
 @trio_test
 async def test_at_the_end_all_of_them_write_what_is_left(unix: Destination, autojump_clock: MockClock) -> None:
     async with Receiver(unix).listening() as receiver:
-        async with running(unix, 3, flush_s=3600, batch=100_000) as output:
+        async with running(unix, connections=3, flush_s=3600, batch=100_000) as output:
             await until(lambda: receiver.connections == 3)
             sent = offer(output, 3000, size=300)
         assert sorted(receiver.frames) == sorted(sent)

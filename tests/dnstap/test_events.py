@@ -12,6 +12,7 @@ from dnsproxy.dnstap import dnstap_pb2, encode
 from dnsproxy.dnstap.events import ROUTES_KEPT, Event, Route, client_route
 from dnsproxy.dnstap.schema import HttpProtocol, MessageType, PolicyAction, PolicyMatch, SocketProtocol
 from dnsproxy.message import Endpoint, Policy
+from dnsproxy.testing import make_query
 
 CLIENT = Address.of("192.0.2.7", 40212)
 SERVER = Address.of("192.0.2.53", 53)
@@ -132,6 +133,14 @@ def test_an_event_of_ones_own_happens_now() -> None:
     assert before <= query.query_ns <= response.response_ns <= after
     assert (query.response_ns, query.query_wire, query.response_wire) == (0, b"query", None)
     assert (response.query_ns, response.query_wire, response.response_wire) == (query.query_ns, None, b"response")
+
+
+@pytest.mark.parametrize("type", [MessageType.TOOL_QUERY, MessageType.TOOL_RESPONSE])
+def test_an_event_is_about_what_the_client_asked_whatever_became_of_it(type: MessageType) -> None:
+    asked = make_query("www.example.org", id=7)
+    rewritten = asked.outgoing(make_query("other.example.net", id=8).wire)
+    assert Event.of(type, ROUTE, b"wire", query=rewritten.outgoing(rewritten.wire)).query is asked
+    assert Event.of(type, ROUTE, b"wire", query=asked).query is asked
 
 
 def test_an_unknown_word_of_a_policy_is_left_out() -> None:

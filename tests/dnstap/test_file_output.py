@@ -153,7 +153,9 @@ async def test_no_empty_file_is_left_where_not_even_start_fits(
 
 
 @trio_test
-async def test_a_tap_that_is_cancelled_leaves_a_whole_stream(tmp_path: Path) -> None:
+async def test_a_tap_that_is_cancelled_leaves_a_whole_stream_and_nothing_to_tell(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "dns.fstrm"
     output = FileOutput(OutputOptions("tap", Destination("file", path=str(path)), TlsOptions(), 10, 1 << 20))
     async with trio.open_nursery() as nursery:
@@ -161,6 +163,7 @@ async def test_a_tap_that_is_cancelled_leaves_a_whole_stream(tmp_path: Path) -> 
         await until(lambda: output.state == "connected")
         nursery.cancel_scope.cancel()
     assert read(path) == []
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 # rotation

@@ -1,7 +1,6 @@
 """When files end: multiples of local time, also where the clocks change."""
 
 import time
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -12,24 +11,12 @@ from dnsproxy.dnstap.backlog import Backlog
 from dnsproxy.dnstap.framestreams import data_frame
 from dnsproxy.dnstap.rotation import NEVER, Rotation, next_multiple
 from dnsproxy.dnstap.stream_file import START, STOP
+from tests.conftest import SetZone
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"  # POSIX form: no zone database is needed
 WINTER, SUMMER = timezone(timedelta(hours=1)), timezone(timedelta(hours=2))
 INDIA = "IST-5:30"
-
-SetZone = Callable[[str], None]
-
-
-@pytest.fixture
-def set_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[SetZone]:
-    def set_zone(zone: str) -> None:
-        monkeypatch.setenv("TZ", zone)
-        time.tzset()
-
-    yield set_zone
-    monkeypatch.undo()
-    time.tzset()
 
 
 def berlin(text: str, zone: timezone) -> float:

@@ -1,7 +1,5 @@
 """One file after the other, by size, by the clock and when asked: each with its name, nothing lost between them."""
 
-import time
-from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,17 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnsproxy.dnstap.stream_file import START
+from tests.conftest import SetZone
 from tests.dnstap.disk import Disk
 from tests.dnstap.tap_files import BARE, HOUR, NOON, end, frames, names, read, read_part, series_of
 
 
 @pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def _utc(set_zone: SetZone) -> None:
+    set_zone("UTC")
 
 
 # names
@@ -104,6 +99,7 @@ def test_a_file_ends_on_the_hour_though_nothing_arrives(tmp_path: Path) -> None:
     assert not series.is_due(NOON + HOUR - 1)
     assert series.is_due(NOON + HOUR)
     series.write(b"", NOON + HOUR)
+    assert series.wait(PUBLISHED_S)
     assert names(tmp_path) == ["dns-1210.fstrm", "dns-1300.fstrm.part"]
     end(series)
     assert names(tmp_path) == ["dns-1210.fstrm"], "without frames there is nothing to publish"

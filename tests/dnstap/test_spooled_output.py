@@ -5,8 +5,7 @@ In real time: a test's clock would jump while a thread waits for the disk.
 
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,13 @@ from dnsproxy.dnstap.framestreams import data_frame
 from dnsproxy.dnstap.output import Output, OutputOptions
 from dnsproxy.dnstap.socket_output import SocketOutput
 from dnsproxy.dnstap.spool import SpoolOptions
+from tests.dnstap import outputs
+from tests.dnstap.outputs import NO_TLS, check_books, offer
 from tests.dnstap.receiver import Receiver
 from tests.dnstap.spools import append, messages_in, octets_in, opened, segments
 from tests.dnstap.waiting import until
 
 QUEUE = 20
-NO_TLS = TlsOptions()
-
-
-@pytest.fixture
-def unix(tmp_path: Path) -> Destination:
-    return Destination("unix", path=str(tmp_path / "tap.sock"))
 
 
 @pytest.fixture
@@ -40,38 +35,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "spool"
 
 
-@asynccontextmanager
-async def running(
+def running(
     destination: Destination,
     folder: Path,
     tls: TlsOptions = NO_TLS,
     *,
     spool_octets: int = 1 << 20,
-    drain_s: float = 5.0,
     **options: Any,
-) -> AsyncIterator[SocketOutput]:
-    """An output that is drained at the end of the block."""
+) -> AbstractAsyncContextManager[SocketOutput]:
+    """An output with a spool that is drained at the end of the block."""
     spool = SpoolOptions(str(folder), spool_octets)
-    output = SocketOutput(OutputOptions("tap", destination, tls, QUEUE, 1 << 26, spool=spool, **options))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(output.run)
-        yield output
-        await output.drain(drain_s)
-    check_books(output)
-
-
-def check_books(output: Output) -> dict[str, Any]:
-    status = output.tap_status()
-    assert status["offered"] == status["sent"] + status["queued"] + sum(status["dropped"].values())
-    return status
-
-
-def offer(output: Output, count: int, start: int = 0, size: int = 0) -> list[bytes]:
-    payloads = [b"%d " % number + bytes(size) for number in range(start, start + count)]
-    for payload in payloads:
-        output.offer(data_frame(payload))
-        check_books(output)
-    return payloads
+    return outputs.running(destination, tls, queue=QUEUE, spool=spool, **options)
 
 
 async def until_spooled(output: Output, count: int) -> None:
@@ -333,8 +307,8 @@ async def test_a_spool_is_sent_over_tls(folder: Path, tmp_path: Path) -> None:
 
 @trio_test
 async def test_the_oldest_message_is_as_old_as_it_is_wherever_it_waits(unix: Destination, folder: Path) -> None:
+    began = time.monotonic()
     async with running(unix, folder) as output:
-        began = time.monotonic()
         offer(output, 10)
         await trio.sleep(0.5)
         offer(output, 1000, 10)

@@ -1,34 +1,16 @@
 """A tap that is not well says so, before anybody misses its messages: when it stalls, and when it goes on."""
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock, trio_test
 
-from dnsproxy.dnstap.destination import Destination, TlsOptions
+from dnsproxy.dnstap.destination import Destination
 from dnsproxy.dnstap.framestreams import data_frame
-from dnsproxy.dnstap.output import OutputOptions
-from dnsproxy.dnstap.socket_output import SocketOutput
+from tests.dnstap.outputs import running
 from tests.dnstap.receiver import Receiver
 from tests.dnstap.waiting import until
-
-
-@pytest.fixture
-def unix(tmp_path: Path) -> Destination:
-    return Destination("unix", path=str(tmp_path / "tap.sock"))
-
-
-@asynccontextmanager
-async def running(destination: Destination, stall_s: float = 30.0) -> AsyncIterator[SocketOutput]:
-    output = SocketOutput(OutputOptions("tap", destination, TlsOptions(), 10_000, 1 << 26, stall_s=stall_s))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(output.run)
-        yield output
-        await output.drain(1)
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -65,7 +47,7 @@ async def test_a_collector_that_takes_nothing_for_long_is_a_stall_and_told_once(
 async def test_an_outage_is_a_stall_too_if_there_is_something_to_send(
     unix: Destination, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running(unix, 5) as output:
+    async with running(unix, stall_s=5) as output:
         await trio.sleep(60)
         assert (output.tap_status()["state"], output.tap_status()["stalled"]) == ("down", False)
         output.offer(data_frame(b"x"))
@@ -78,7 +60,7 @@ async def test_an_outage_is_a_stall_too_if_there_is_something_to_send(
 async def test_a_tap_that_has_nothing_to_send_or_sends_it_slowly_does_not_stall(
     unix: Destination, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Receiver(unix).listening() as receiver, running(unix, 5) as output:
+    async with Receiver(unix).listening() as receiver, running(unix, stall_s=5) as output:
         for _ in range(10):
             await trio.sleep(20)
             output.offer(data_frame(b"x"))

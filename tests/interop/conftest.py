@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.programs import Nsd, nsd
+from tests.support.name_servers import Nsd, nsd
 from tests.support.proxy import Proxy
 from tests.support.toml import forward
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartProxy
+from tests.support.name_servers import Nsd, unbound
 from tests.support.ports import free_port, ipv6_is_here
-from tests.support.programs import Nsd, dig, run_program, unbound
+from tests.support.programs import dig, run_program
 from tests.support.proxy import Proxy
 from tests.support.toml import forward
 

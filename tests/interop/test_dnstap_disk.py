@@ -8,7 +8,8 @@ import pytest
 from tests.conftest import StartProxy
 from tests.support.collector import Collector, unix_address, wait_until
 from tests.support.load import ask_many
-from tests.support.programs import Nsd, require_program, run_program
+from tests.support.name_servers import Nsd
+from tests.support.programs import require_program, run_program
 from tests.support.proxy import Proxy
 from tests.support.tap_files import messages_in, read_files
 from tests.support.toml import dnstap, forward

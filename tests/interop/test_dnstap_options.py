@@ -16,8 +16,9 @@ from tests.support.client import exchange
 from tests.support.collector import Collector, tcp_address, unix_address, wait_until
 from tests.support.framestreams import START, FrameBuffer
 from tests.support.load import ask_many
+from tests.support.name_servers import Nsd
 from tests.support.ports import free_port
-from tests.support.programs import Nsd, end_program, require_program, run_program, running, wait_for_path
+from tests.support.programs import end_program, require_program, run_program, running, wait_for_path
 from tests.support.tap_files import read_file
 from tests.support.toml import dnstap, forward, listening
 

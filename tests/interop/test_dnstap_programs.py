@@ -13,8 +13,9 @@ from tests.conftest import StartProxy
 from tests.support import wire
 from tests.support.client import answers, exchange, exchange_tcp, udp_socket
 from tests.support.collector import wait_until
+from tests.support.name_servers import Nsd
 from tests.support.ports import free_port
-from tests.support.programs import Nsd, end_program, require_program, run_program, running, wait_for_path
+from tests.support.programs import end_program, require_program, run_program, running, wait_for_path
 from tests.support.proxy import Proxy, books, tap_balances
 from tests.support.toml import dnstap, forward
 

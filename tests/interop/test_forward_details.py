@@ -11,8 +11,9 @@ from tests.support import wire
 from tests.support.authority import Authority
 from tests.support.client import exchange
 from tests.support.collector import Collector
+from tests.support.name_server_configs import bind_config, over_tls, unbound_config
+from tests.support.name_servers import Nsd, name_server, unbound
 from tests.support.ports import free_port
-from tests.support.programs import Nsd, require_program, running, unbound, wait_for_answer
 from tests.support.toml import dnstap, forward
 from tests.support.wire import COOKIE
 
@@ -22,63 +23,25 @@ UNBOUND_BLOCK = 468  # octets: what it pads answers to who pads queries (RFC 846
 BADCOOKIE = 23 & 15  # the part of it that the header has
 RELAXED = {"timeout": "2s", "deadline": "4s"}
 ZONE = "$TTL 300\n@ IN SOA ns admin 1 3600 600 86400 60\n@ IN NS ns\nns IN A 192.0.2.53\nwww IN A 192.0.2.80\n"
-UNBOUND = """
-server:
-    interface: 127.0.0.1@{plain}
-    interface: 127.0.0.1@{port}
-    tls-port: {port}
-    tls-service-pem: "{cert}"
-    tls-service-key: "{key}"
-    username: ""
-    chroot: ""
-    directory: "{folder}"
-    pidfile: ""
-    use-syslog: no
-    do-ip6: no
-    num-threads: 1
-    module-config: "iterator"
-    do-not-query-localhost: no
-remote-control:
-    control-enable: no
-stub-zone:
-    name: example.org
-    stub-addr: {stub}
-"""
-NAMED = """
-options {{
-    directory "{folder}";
-    pid-file none;
-    session-keyfile none;
-    listen-on port {port} {{ 127.0.0.1; }};
-    listen-on-v6 {{ none; }};
-    recursion no;
-    answer-cookie yes;
-    require-server-cookie yes;
-}};
-controls {{ }};
-zone "example.org" {{ type primary; file "{folder}/zone"; }};
-"""
 
 
 @contextlib.contextmanager
 def named(folder: Path) -> Iterator[int]:
     """A BIND that wants cookies of who knows them; gives its port."""
-    port, config = free_port(), folder / "named.conf"
+    port = free_port()
     (folder / "zone").write_text(ZONE)
-    config.write_text(NAMED.format(folder=folder, port=port))
-    with running([require_program("named", "bind9"), "-g", "-n", "1", "-c", str(config)], out=folder / "named.log"):
-        wait_for_answer(port, "www.example.org", folder / "named.log")
+    options = ("recursion no", "answer-cookie yes", "require-server-cookie yes")
+    zone = f'zone "example.org" {{ type primary; file "{folder}/zone"; }};\n'
+    with name_server("named", folder, bind_config(folder, port, *options, more=zone), port):
         yield port
 
 
 @contextlib.contextmanager
 def unbound_with_tls(folder: Path, certificates: Authority, authority: Nsd) -> Iterator[int]:
     """An unbound that speaks DoT and pads what it says to who pads; gives its port."""
-    port, plain, config = free_port(), free_port(), folder / "unbound.conf"
-    stub, files = authority.address.replace(":", "@"), certificates.issue("unbound")
-    config.write_text(UNBOUND.format(folder=folder, port=port, plain=plain, stub=stub, **files))
-    with running([require_program("unbound"), "-d", "-p", "-c", str(config)], out=folder / "unbound.log"):
-        wait_for_answer(plain, "www.example.org", folder / "unbound.log")
+    port, plain = free_port(), free_port()
+    server = over_tls(port, **certificates.issue("unbound"))
+    with name_server("unbound", folder, unbound_config(folder, plain, *server, stub=authority.address), plain):
         yield port
 
 

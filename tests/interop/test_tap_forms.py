@@ -1,9 +1,6 @@
 """The forms of `dnstap` and `dnstap-read`: the same octets as theirs, over thousands of odd frames."""
 
-import os
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +12,7 @@ from dnsproxy.tap.forms.bind_yaml import BindYaml
 from dnsproxy.tap.forms.dnstap_json import DnstapJson
 from dnsproxy.tap.forms.dnstap_yaml import DnstapYaml
 from dnsproxy.tap.frame import TapFrame
+from tests.conftest import SetZone
 from tests.support.framestreams import START, STOP, control_frame
 from tests.support.odd_messages import OddMessages, response_frame
 from tests.support.odd_records import OPTION_CODES, TYPES
@@ -77,17 +75,9 @@ def wild(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 
 
 @pytest.fixture(params=["UTC", "America/St_Johns", "Pacific/Apia"])
-def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def zone(request: pytest.FixtureRequest, set_zone: SetZone) -> None:
     """Local time, the programs' and ours."""
-    before = os.environ.get("TZ")
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield
-    if before is None:
-        monkeypatch.delenv("TZ")
-    else:
-        monkeypatch.setenv("TZ", before)
-    time.tzset()
+    set_zone(request.param)
 
 
 def test_dnstap_yaml_is_that_of_dnstap(tame: Recording) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,15 +15,10 @@ import pytest
 from tests.dnstap.tap_files import names, read
 from tests.support import wire
 from tests.support.client import exchange
+from tests.support.name_server_configs import bind_config, coredns_config, dnsdist_config, section, unbound_config
+from tests.support.name_servers import Nsd, name_server
 from tests.support.ports import free_port
-from tests.support.programs import (
-    Nsd,
-    end_program,
-    require_program,
-    run_program,
-    running,
-    wait_for_answer,
-)
+from tests.support.programs import end_program, require_program, run_program, running
 from tests.tap.frames import CORPUS, environment_with, payload, payloads_in, tap, write_stream
 from tests.tap.running import Running, Sender, send, wait_for_listener, wait_until
 
@@ -158,87 +153,63 @@ def test_relay_multiplies_for_fstrm_capture_and_our_own(path: Path, tmp_path: Pa
 # real producers
 
 
-UNBOUND = """
-server:
-    interface: 127.0.0.1
-    port: {port}
-    username: ""
-    chroot: ""
-    directory: "{folder}"
-    pidfile: ""
-    use-syslog: no
-    do-ip6: no
-    module-config: "iterator"
-    do-not-query-localhost: no
-remote-control:
-    control-enable: no
-stub-zone:
-    name: example.org
-    stub-addr: 127.0.0.1@{upstream}
-dnstap:
-    dnstap-enable: yes
-    dnstap-socket-path: "{socket}"
-    dnstap-bidirectional: {bidirectional}
-    dnstap-send-identity: yes
-    dnstap-identity: "u1"
-    dnstap-log-client-query-messages: yes
-    dnstap-log-client-response-messages: yes
-    dnstap-log-resolver-query-messages: yes
-    dnstap-log-resolver-response-messages: yes
-"""
-COREDNS = """
-example.org:{port} {{
-    bind 127.0.0.1
-    dnstap {socket} full {{
-        identity c1
-    }}
-    forward . 127.0.0.1:{upstream}
-}}
-"""
-DNSDIST = """
-setSecurityPollSuffix("")
-setLocal("127.0.0.1:{port}")
-newServer({{address="127.0.0.1:{upstream}"}})
-getServer(0):setUp()
-tap = newFrameStreamUnixLogger("{socket}")
-addAction(AllRule(), DnstapLogAction("d1", tap))
-addResponseAction(AllRule(), DnstapLogResponseAction("d1", tap))
-"""
-BIND = """
-options {{
-    directory "{folder}";
-    listen-on port {port} {{ 127.0.0.1; }};
-    listen-on-v6 {{ none; }};
-    pid-file none;
-    session-keyfile none;
-    forward only;
-    forwarders {{ 127.0.0.1 port {upstream}; }};
-    dnssec-validation no;
-    empty-zones-enable no;
-    dnstap {{ all; }};
-    dnstap-output unix "{socket}";
-    dnstap-identity "b1";
-}};
-controls {{ }};
-"""
-PRODUCERS: dict[str, tuple[str, list[str], dict[str, str], str]] = {
-    "unbound": (UNBOUND, ["unbound", "-d", "-p", "-c"], {"bidirectional": "yes"}, "u1"),
-    "unbound, one way": (UNBOUND, ["unbound", "-d", "-p", "-c"], {"bidirectional": "no"}, "u1"),
-    "coredns": (COREDNS, ["coredns", "-conf"], {}, "c1"),
-    "dnsdist": (DNSDIST, ["dnsdist", "--supervised", "--disable-syslog", "-C"], {}, "d1"),
-    "named": (BIND, ["named", "-f", "-n", "1", "-c"], {}, "b1"),
+def unbound(folder: Path, port: int, socket: Path, upstream: int, *, bidirectional: str = "yes") -> str:
+    messages = ("client-query", "client-response", "resolver-query", "resolver-response")
+    tap = section(
+        "dnstap",
+        "dnstap-enable: yes",
+        f'dnstap-socket-path: "{socket}"',
+        f"dnstap-bidirectional: {bidirectional}",
+        "dnstap-send-identity: yes",
+        'dnstap-identity: "u1"',
+        *(f"dnstap-log-{kind}-messages: yes" for kind in messages),
+    )
+    return unbound_config(folder, port, stub=f"127.0.0.1:{upstream}", more=tap)
+
+
+def coredns(folder: Path, port: int, socket: Path, upstream: int) -> str:
+    tap = (f"dnstap {socket} full {{", "    identity c1", "}")
+    return coredns_config(f"example.org:{port}", *tap, f"forward . 127.0.0.1:{upstream}")
+
+
+def dnsdist(folder: Path, port: int, socket: Path, upstream: int) -> str:
+    tap = (
+        f'tap = newFrameStreamUnixLogger("{socket}")',
+        'addAction(AllRule(), DnstapLogAction("d1", tap))',
+        'addResponseAction(AllRule(), DnstapLogResponseAction("d1", tap))',
+    )
+    return dnsdist_config(port, *tap, upstream=f"127.0.0.1:{upstream}")
+
+
+def bind(folder: Path, port: int, socket: Path, upstream: int) -> str:
+    return bind_config(
+        folder,
+        port,
+        "forward only",
+        f"forwarders {{ 127.0.0.1 port {upstream}; }}",
+        "dnssec-validation no",
+        "empty-zones-enable no",
+        "dnstap { all; }",
+        f'dnstap-output unix "{socket}"',
+        'dnstap-identity "b1"',
+    )
+
+
+PRODUCERS: dict[str, tuple[str, Callable[..., str], str]] = {  # program, its configuration, the identity it tells
+    "unbound": ("unbound", unbound, "u1"),
+    "unbound, one way": ("unbound", partial(unbound, bidirectional="no"), "u1"),
+    "coredns": ("coredns", coredns, "c1"),
+    "dnsdist": ("dnsdist", dnsdist, "d1"),
+    "named": ("named", bind, "b1"),
 }
 
 
 @contextmanager
 def producer(name: str, folder: Path, socket: Path, upstream: int) -> Iterator[int]:
     """Its port, once it answers."""
-    text, (program, *arguments), more, _ = PRODUCERS[name]
-    port, configuration = free_port(), folder / "configuration"
-    configuration.write_text(text.format(port=port, folder=folder, socket=socket, upstream=upstream, **more))
-    command = [required(program), *arguments, str(configuration)]
-    with running(command, out=folder / "producer.log"):
-        wait_for_answer(port, "www.example.org", folder / "producer.log")
+    program, configure, _ = PRODUCERS[name]
+    port = free_port()
+    with name_server(program, folder, configure(folder, port, socket, upstream), port):
         yield port
 
 
@@ -246,13 +217,6 @@ SAME_FORMS = [
     *((["dnstap", form, "-r"], [form]) for form in ("-q", "-y", "-j")),
     *((["dnstap-read", form], ["--bind", form]) for form in ("-p", "-y")),
 ]
-
-
-def required(program: str) -> str:
-    """The program's path; one that Debian has no package of may be missing in CI too."""
-    if program == "coredns" and shutil.which(program) is None:
-        pytest.skip("coredns is missing: install it from coredns.io")
-    return require_program(program, "bind9" if program == "named" else None)
 
 
 @pytest.mark.parametrize("name", PRODUCERS)
@@ -275,7 +239,7 @@ def test_a_real_producer_is_listened_to_recorded_and_relayed(
         assert " 0 damaged" in relaying.errors
         seen = answers_about(listening, "mail.example.org.")
     assert {"CLIENT_QUERY", "CLIENT_RESPONSE"} <= set(seen)
-    assert all(json.loads(line)["identity"] == PRODUCERS[name][3] for line in listening.lines)
+    assert all(json.loads(line)["identity"] == PRODUCERS[name][2] for line in listening.lines)
     assert names(recorded.parent) == ["dns.fstrm"]
     assert len(read(recorded)) == len(listening.lines)
     assert len(run_program("dnstap", "-q", "-r", str(recorded)).splitlines()) == len(listening.lines)

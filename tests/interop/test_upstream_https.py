@@ -1,7 +1,6 @@
 """Real DoH servers as upstreams: dnsdist, unbound, and CoreDNS where it is installed."""
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,59 +13,32 @@ from tests.support.authority import Authority
 from tests.support.client import ask
 from tests.support.collector import Collector
 from tests.support.load import ask_many
+from tests.support.name_server_configs import coredns_config, dnsdist_config, over_tls, unbound_config
+from tests.support.name_servers import Nsd, name_server
 from tests.support.ports import free_port
-from tests.support.programs import Nsd, require_program, running, wait_for_answer
 from tests.support.toml import dnstap, forward
 
 pytestmark = pytest.mark.interop
 
-DNSDIST = """\
-setSecurityPollSuffix("")
-setLocal("127.0.0.1:{plain}")
-addDOHLocal("127.0.0.1:{port}", "{cert}", "{key}", "/dns-query")
-newServer{{address="{upstream}"}}
-getServer(0):setUp()
-"""
-UNBOUND = """\
-server:
-    interface: 127.0.0.1@{plain}
-    interface: 127.0.0.1@{port}
-    https-port: {port}
-    http-endpoint: "/dns-query"
-    tls-service-pem: "{cert}"
-    tls-service-key: "{key}"
-    username: ""
-    chroot: ""
-    directory: "{folder}"
-    pidfile: ""
-    use-syslog: no
-    do-ip6: no
-    num-threads: 1
-    module-config: "iterator"
-    do-not-query-localhost: no
-remote-control:
-    control-enable: no
-stub-zone:
-    name: example.org
-    stub-addr: {unbounds}
-"""
-COREDNS = """\
-https://.:{port} {{
-    bind 127.0.0.1
-    tls {cert} {key}
-    forward . {upstream}
-}}
-.:{plain} {{
-    bind 127.0.0.1
-    forward . {upstream}
-}}
-"""
-PROGRAMS = {
-    "dnsdist": (DNSDIST, ["--supervised", "--disable-syslog", "-C"]),
-    "unbound": (UNBOUND, ["-d", "-p", "-c"]),
-    "coredns": (COREDNS, ["-quiet", "-conf"]),
-}
 StartServer = Callable[[str], str]
+
+
+def dnsdist(folder: Path, port: int, doh_port: int, upstream: str, cert: str, key: str) -> str:
+    over_https = f'addDOHLocal("127.0.0.1:{doh_port}", "{cert}", "{key}", "/dns-query")'
+    return dnsdist_config(port, over_https, upstream=upstream)
+
+
+def unbound(folder: Path, port: int, doh_port: int, upstream: str, cert: str, key: str) -> str:
+    over_https = (*over_tls(doh_port, cert, key, kind="https-port"), 'http-endpoint: "/dns-query"')
+    return unbound_config(folder, port, *over_https, stub=upstream)
+
+
+def coredns(folder: Path, port: int, doh_port: int, upstream: str, cert: str, key: str) -> str:
+    ask = f"forward . {upstream}"
+    return coredns_config(f"https://.:{doh_port}", f"tls {cert} {key}", ask) + coredns_config(f".:{port}", ask)
+
+
+PROGRAMS = {"dnsdist": dnsdist, "unbound": unbound, "coredns": coredns}
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +52,9 @@ def start_server(authority: Nsd, certificates: Authority, tmp_path: Path) -> Ite
     with contextlib.ExitStack() as stack:
 
         def start(name: str) -> str:
-            text, arguments = PROGRAMS[name]
-            if name == "coredns" and shutil.which(name) is None:
-                pytest.skip("coredns is missing: one binary from its releases page")
-            config, port, plain = tmp_path / f"{name}.conf", free_port(), free_port()
-            unbounds = authority.address.replace(":", "@")
-            values = {"upstream": authority.address, "unbounds": unbounds, **certificates.issue(name)}
-            config.write_text(text.format(port=port, plain=plain, folder=tmp_path, **values))
-            log = tmp_path / f"{name}.log"
-            stack.enter_context(running([require_program(name), *arguments, str(config)], out=log))
-            wait_for_answer(plain, "www.example.org", log)
+            port, plain = free_port(), free_port()
+            config = PROGRAMS[name](tmp_path, plain, port, authority.address, **certificates.issue(name))
+            stack.enter_context(name_server(name, tmp_path, config, plain))
             return f"https://127.0.0.1:{port}/dns-query"
 
         yield start

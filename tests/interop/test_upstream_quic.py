@@ -1,6 +1,5 @@
 """A real DoQ and DoH3 server as upstream: CoreDNS, where it is installed; Debian 12 has no other."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,26 +13,13 @@ from tests.support.authority import Authority
 from tests.support.client import ask
 from tests.support.collector import Collector
 from tests.support.load import ask_many
+from tests.support.name_server_configs import coredns_config
+from tests.support.name_servers import Nsd, name_server
 from tests.support.ports import free_port
-from tests.support.programs import Nsd, running, wait_for_answer
 from tests.support.toml import dnstap, forward
 
 pytestmark = pytest.mark.interop
 
-COREDNS = """\
-{scheme}://.:{port} {{
-    bind 127.0.0.1
-    tls {cert} {key}
-    {more}
-    forward . {upstream} {{
-        force_tcp
-    }}
-}}
-.:{plain} {{
-    bind 127.0.0.1
-    forward . {upstream}
-}}
-"""
 PATIENT: dict[str, object] = {"timeout": "2s", "deadline": "4s"}
 StartServer = Callable[..., int]
 
@@ -46,17 +32,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def start_server(authority: Nsd, certificates: Authority, tmp_path: Path) -> Iterator[StartServer]:
     """Starts CoreDNS in front of the NSD and gives its port."""
-    program = shutil.which("coredns")
-    if program is None:
-        pytest.skip("coredns is missing: one binary from its releases page")
     with ExitStack() as stack:
 
-        def start(scheme: str, more: str = "") -> int:
-            config, log, port, plain = tmp_path / "Corefile", tmp_path / "coredns.log", free_port(), free_port()
-            values = {"upstream": authority.address, **certificates.issue("coredns")}
-            config.write_text(COREDNS.format(scheme=scheme, port=port, plain=plain, more=more, **values))
-            stack.enter_context(running([program, "-quiet", "-conf", str(config)], out=log))
-            wait_for_answer(plain, "www.example.org", log)
+        def start(scheme: str, *more: str) -> int:
+            port, plain = free_port(), free_port()
+            cert = "tls {cert} {key}".format(**certificates.issue("coredns"))
+            ask = f"forward . {authority.address}"
+            over_quic = coredns_config(f"{scheme}://.:{port}", cert, *more, ask + " {", "    force_tcp", "}")
+            config = over_quic + coredns_config(f".:{plain}", ask)
+            stack.enter_context(name_server("coredns", tmp_path, config, plain))
             return port
 
         yield start
@@ -88,7 +72,7 @@ def test_coredns_answers_doq_over_one_connection(
 def test_corednss_limit_of_streams_is_kept(
     start_proxy: StartProxy, start_server: StartServer, certificates: Authority
 ) -> None:
-    to = f"quic://127.0.0.1:{start_server('quic', 'quic { max_streams 4' + chr(10) + '}')}"
+    to = f"quic://127.0.0.1:{start_server('quic', 'quic {', '    max_streams 4', '}')}"
     proxy = start_proxy(forward(to, ca=certificates.ca, **PATIENT))
     ask_many(proxy.port, 300)
     (status,) = proxy.status()["upstreams"]

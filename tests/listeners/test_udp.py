@@ -22,8 +22,8 @@ from dnsproxy.listeners.udp import UdpListener, WildcardUdpListener, bind_udp
 from dnsproxy.message import Endpoint, Query, Response
 from dnsproxy.plugin import Observer, Plugin
 from dnsproxy.wire import make_opt
+from tests.support.client import send_from_port_0
 from tests.support.offline import NoDriver, chain_of, query
-from tests.test_datagram import send_from_port_0
 
 FORMS = pytest.mark.parametrize("form", [(Receiver, Sender), (PlainReceiver, PlainSender)])
 
@@ -235,6 +235,7 @@ def test_a_kernel_without_room_is_waited_for_and_nothing_is_counted_twice(worlds
     assert len(sender.sent) == 2
     answered(world, *NAMES)
     assert len(sender.sent) == 2, "nothing is tried before there is room"
+    assert world.listener.status()["responses"] == 10, "taps have been offered those that wait"
     world.listener.on_writable()
     assert len(sender.sent) == len(set(sender.names)) == 10
     assert world.counts() == (10, 10, {}, 0)

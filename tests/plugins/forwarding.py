@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from dnsproxy_forward import Forward
+
 from tests.support.offline import Asked, Offline, Script, query
 from tests.support.toml import stanza
 
@@ -21,6 +23,15 @@ def configured(offline: Offline, *stanzas: str, **scripts: Script) -> Offline:
     for server, script in scripts.items():
         offline.network.scripts[{"A": A, "B": B, "C": C}[server]] = script
     return offline
+
+
+def bound(*to: str, **keys: object) -> tuple[Forward, Offline]:
+    """The plugin in a chain of its own, and that to be closed."""
+    offline = Offline()
+    chain = offline.configure(stanza("[[forward]]", {"to": list(to), **keys}))
+    (plugin,) = chain.plugins
+    assert isinstance(plugin, Forward)
+    return plugin, offline
 
 
 def counts(offline: Offline) -> list[int]:

@@ -30,6 +30,15 @@ def test_a_certificate_and_its_key_fit(folder: Path, place: dict[str, str]) -> N
     assert "private key" in errors(folder, **place, cert="cert.pem")["cert"]
 
 
+def test_each_of_the_files_is_told_of(folder: Path) -> None:
+    (folder / "words.pem").write_text("no certificate")
+    found = errors(folder, socket=TLS, ca="words.pem", cert="words.pem", key="words.pem")
+    assert found.keys() == {"ca", "cert", "key"}
+    assert "not PEM" in found["key"]
+    assert errors(folder, socket=TLS, ca="words.pem", cert="cert.pem", key="other.pem").keys() == {"ca", "key"}
+    assert errors(folder, socket=TLS, cert="words.pem", key="key.pem").keys() == {"cert"}
+
+
 def test_a_collector_may_be_trusted_by_name_or_not_at_all(folder: Path) -> None:
     assert (
         config(folder, socket=TLS, ca="ca.pem", server_name="x.example.org").output.tls.server_name == "x.example.org"

@@ -18,18 +18,11 @@ from dnsproxy_forward import Forward
 from dnsproxy_forward.lookup import AGAIN_S, MAX_TTL_S, SYSTEM_TTL_S, BootstrapLookup
 from trio.testing import MockClock, trio_test
 
+from tests.plugins.forwarding import bound
 from tests.support.offline import Offline, answering
 from tests.support.toml import stanza
 
 A, B = "127.0.0.1", "127.0.0.2"
-
-
-def bound(*to: str, **keys: object) -> tuple[Forward, Offline]:
-    offline = Offline()
-    chain = offline.configure(stanza("[[forward]]", {"to": list(to), **keys}))
-    (plugin,) = chain.plugins
-    assert isinstance(plugin, Forward)
-    return plugin, offline
 
 
 # names by the system

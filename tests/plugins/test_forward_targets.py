@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dnsproxy_forward import Forward
 from dnsproxy_forward.targets import Target, nameservers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dnsproxy import config
-from tests.support.offline import Offline
+from tests.plugins.forwarding import bound
 from tests.support.toml import stanza
 
 A = "127.0.0.1"
@@ -138,14 +137,6 @@ def test_nameservers_are_read_in_order_and_the_rest_is_passed_over() -> None:
 @given(st.text())
 def test_any_file_has_nameservers_or_none(text: str) -> None:
     assert all(isinstance(host, str) for host in nameservers(text))
-
-
-def bound(*to: str, **keys: object) -> tuple[Forward, Offline]:
-    offline = Offline()
-    chain = offline.configure(stanza("[[forward]]", {"to": list(to), **keys}))
-    (plugin,) = chain.plugins
-    assert isinstance(plugin, Forward)
-    return plugin, offline
 
 
 def test_a_resolv_conf_is_read_when_the_chain_is_bound(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.support.client import exchange, exchange_tcp
 from tests.support.collector import Collector, unix_address
 from tests.support.packages import install_package
 from tests.support.proxy import Proxy
+from tests.support.shared import shared_collector, shared_upstream
 from tests.support.toml import dnstap, forward
 from tests.support.upstream import HostileUpstream
 
@@ -48,18 +49,8 @@ class Talker(Plugin):
 '''
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        server.on("lost", behaviours.drop)
-        server.on("nx", behaviours.fail(wire.NXDOMAIN))
-        yield server
-
-
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with Collector(unix_address(tmp_path_factory.mktemp("tap"))) as receiver:
-        yield receiver
+upstream = shared_upstream(lost=behaviours.drop, nx=behaviours.fail(wire.NXDOMAIN))
+collector = shared_collector()
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def disk(tmp_path: Path) -> Path:
 def mounting(disk: Path) -> list[str]:
     """A command that runs another one with a disk of its own in that folder, seen by nobody else."""
     mount = f'mount -t tmpfs -o size={DISK_OCTETS} none "{disk}" && exec "$@"'
-    command = [require_program("unshare", "util-linux"), "-rm", "sh", "-c", mount, "sh"]
+    command = [require_program("unshare"), "-rm", "sh", "-c", mount, "sh"]
     if subprocess.run([*command, "true"], capture_output=True).returncode:
         pytest.skip("no right to mount a disk here")
     return command

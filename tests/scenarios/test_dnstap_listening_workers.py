@@ -8,12 +8,12 @@ import pytest
 
 from tests.conftest import StartProxy
 from tests.scenarios.test_dnstap_listening import dialed, settled
-from tests.scenarios.test_workers import all_ready, workers
 from tests.support.collector import Dialer, listen, tcp_address, unix_address
 from tests.support.load import ask_many
 from tests.support.proxy import Proxy, tap_balances
 from tests.support.toml import forward, listening
 from tests.support.upstream import HostileUpstream
+from tests.support.workers import all_ready, workers
 
 WORKERS = pytest.mark.parametrize("count", [1, 2], ids=["one worker", "two workers"])
 

@@ -14,6 +14,7 @@ from tests.support.client import TcpClient, exchange, exchange_tcp, udp_socket
 from tests.support.collector import Collector, unix_address
 from tests.support.dnstap_decoder import NS_PER_S, TapMessage
 from tests.support.proxy import Proxy, run_dnsproxy
+from tests.support.shared import shared_collector, shared_upstream
 from tests.support.toml import dnstap, forward
 from tests.support.upstream import HostileUpstream
 
@@ -21,16 +22,8 @@ LABELS = ["query/id", "forward/upstream", "forward/attempt", "forward/attempts",
 EXTRA = " ".join(f"{{/{label}}}" for label in LABELS)
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with Collector(unix_address(tmp_path_factory.mktemp("tap"))) as receiver:
-        yield receiver
+upstream = shared_upstream()
+collector = shared_collector()
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ import pytest
 
 from tests.support import behaviours, wire
 from tests.support.client import exchange, exchange_tcp
-from tests.support.collector import Collector, unix_address, wait_until
+from tests.support.collector import Collector, wait_until
 from tests.support.dnstap_decoder import TapMessage
 from tests.support.ports import free_port, ipv6_is_here
 from tests.support.proxy import Proxy, config_errors
+from tests.support.shared import shared_collector, shared_upstream
 from tests.support.toml import dnstap, forward
 from tests.support.upstream import HostileUpstream
 
@@ -38,17 +39,8 @@ EXTRA = {"json": ["query/id", "remote", "name", "port"]}
 OPTIONS = [wire.ecs(CLIENT, 32), (wire.COOKIE, b"8 octets"), (wire.NSID, b""), (65_001, b"kept")]
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        server.on("echoed", behaviours.with_option(*wire.ecs(CLIENT, 32, 24)))
-        yield server
-
-
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with Collector(unix_address(tmp_path_factory.mktemp("tap"))) as receiver:
-        yield receiver
+upstream = shared_upstream(echoed=behaviours.with_option(*wire.ecs(CLIENT, 32, 24)))
+collector = shared_collector()
 
 
 @pytest.fixture(scope="module")

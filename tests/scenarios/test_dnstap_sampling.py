@@ -10,10 +10,11 @@ import pytest
 
 from tests.support import behaviours, wire
 from tests.support.client import TcpClient, exchange
-from tests.support.collector import Collector, unix_address, wait_until
+from tests.support.collector import Collector, wait_until
 from tests.support.dnstap_decoder import TapMessage
 from tests.support.load import ask_many
 from tests.support.proxy import Proxy, config_errors
+from tests.support.shared import shared_collector, shared_upstream
 from tests.support.toml import dnstap, forward
 from tests.support.upstream import HostileUpstream
 
@@ -38,19 +39,8 @@ TAPS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        server.on("late", behaviours.delay(150))
-        server.on("fail", behaviours.fail(wire.SERVFAIL))
-        server.on("held", behaviours.hold)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with Collector(unix_address(tmp_path_factory.mktemp("tap"))) as receiver:
-        yield receiver
+upstream = shared_upstream(late=behaviours.delay(150), fail=behaviours.fail(wire.SERVFAIL), held=behaviours.hold)
+collector = shared_collector()
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pytest
 
 from tests.support import behaviours, wire
 from tests.support.client import exchange, exchange_tcp, udp_socket
-from tests.support.collector import Collector, unix_address, wait_until
+from tests.support.collector import Collector, wait_until
 from tests.support.dnstap_decoder import TapMessage
 from tests.support.proxy import Proxy, Status, config_errors
+from tests.support.shared import shared_collector, shared_upstream
 from tests.support.toml import dnstap, forward
 from tests.support.upstream import HostileUpstream
 
@@ -47,26 +48,19 @@ SELECTIONS: dict[str, dict[str, object]] = {
 WHOLE = ["CQ", "FQ", "FR", "CR"]
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        server.on("nx", behaviours.fail(wire.NXDOMAIN))
-        server.on("refused", behaviours.fail(wire.REFUSED))
-        server.on("late", behaviours.delay(SLOW_MS))
-        server.on("lost", behaviours.drop)
-        yield server
+upstream = shared_upstream(
+    nx=behaviours.fail(wire.NXDOMAIN),
+    refused=behaviours.fail(wire.REFUSED),
+    late=behaviours.delay(SLOW_MS),
+    lost=behaviours.drop,
+)
+collector = shared_collector()
 
 
 @pytest.fixture(scope="module")
 def failing() -> Iterator[HostileUpstream]:
     with HostileUpstream(default=behaviours.fail(wire.SERVFAIL)) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    with Collector(unix_address(tmp_path_factory.mktemp("tap"))) as receiver:
-        yield receiver
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from tests.conftest import StartProxy
 from tests.support import behaviours, wire
 from tests.support.client import answers, udp_socket
 from tests.support.load import SteadyLoad
+from tests.support.name_server_configs import coredns_config
+from tests.support.name_servers import name_server
 from tests.support.ports import free_port
-from tests.support.programs import running, wait_for_answer
 from tests.support.toml import forward
 from tests.support.upstream import Asked, HostileUpstream
 
@@ -25,14 +26,6 @@ LOAD_S = 2.5
 LEARNING = 100  # queries until it is known what answers take
 ALPHA, SCALE_S = 1.2, 0.01  # the 99th percentile is some forty times the least
 LONGEST_S = 1.5
-COREDNS = """\
-.:{port} {{
-    bind 127.0.0.1
-    forward . {upstreams} {{
-        max_fails 0
-    }}
-}}
-"""
 
 
 def drawn_s(number: str, server: str) -> float:
@@ -60,10 +53,9 @@ def seen_for(upstreams: list[HostileUpstream], label: str) -> int:
 @contextlib.contextmanager
 def coredns(upstreams: list[HostileUpstream], folder: Path) -> Iterator[int]:
     """Its port, with its random policy on the same upstreams."""
-    config, port, log = folder / "Corefile", free_port(), folder / "coredns.log"
-    config.write_text(COREDNS.format(port=port, upstreams=" ".join(upstream.address for upstream in upstreams)))
-    with running(["coredns", "-quiet", "-conf", str(config)], out=log):
-        wait_for_answer(port, "www.example.org", log)
+    port, to = free_port(), " ".join(upstream.address for upstream in upstreams)
+    config = coredns_config(f".:{port}", f"forward . {to} {{", "    max_fails 0", "}")
+    with name_server("coredns", folder, config, port):
         yield port
 
 

@@ -11,16 +11,14 @@ from tests.conftest import StartProxy
 from tests.support import behaviours, wire
 from tests.support.client import answers, ask, exchange, udp_socket
 from tests.support.proxy import Proxy
+from tests.support.shared import shared_upstream
 from tests.support.toml import forward
 from tests.support.upstream import HostileUpstream
 
 ECS = 8  # the EDNS Client Subnet option
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        yield server
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 from tests.support import behaviours, wire
 from tests.support.client import answers, ask, exchange, exchange_tcp, is_silent, udp_socket
 from tests.support.proxy import Proxy, Status
+from tests.support.shared import shared_upstream
 from tests.support.toml import forward
 from tests.support.upstream import HostileUpstream
 
@@ -22,10 +23,7 @@ Exchange = Callable[[bytes, int], bytes]
 over_both = pytest.mark.parametrize("send", EXCHANGES, ids=["udp", "tcp"])
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        yield server
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from tests.support.programs import require_program
 from tests.support.proxy import Proxy, run_dnsproxy
 from tests.support.toml import dnstap, forward, stanza
 from tests.support.upstream import HostileUpstream
+from tests.support.workers import TWO
 
 WWW = wire.query("www.example.org")
 
@@ -128,9 +129,12 @@ def test_at_the_end_what_is_in_flight_is_answered(
     assert len(collector.of_type("CR")) == 10
 
 
-def test_once_told_to_stop_nobody_listens_any_more(start_proxy: StartProxy, upstream: HostileUpstream) -> None:
+@pytest.mark.parametrize("processes", ["", TWO], ids=["one process", "two workers"])
+def test_once_told_to_stop_nobody_listens_any_more(
+    start_proxy: StartProxy, upstream: HostileUpstream, processes: str
+) -> None:
     upstream.on("slow", behaviours.delay(800))
-    proxy = start_proxy(forward(upstream, timeout="2s", deadline="4s"))
+    proxy = start_proxy(processes + forward(upstream, timeout="2s", deadline="4s"))
     with TcpClient(proxy.port) as client:
         client.send(wire.query("slow.example.org"))
         upstream.wait_for(1, "slow")

@@ -12,6 +12,7 @@ from tests.support import behaviours, wire
 from tests.support.client import TcpClient, by_id, exchange, exchange_tcp, framed
 from tests.support.collector import wait_until
 from tests.support.proxy import Proxy
+from tests.support.shared import shared_upstream
 from tests.support.toml import forward, stanza
 from tests.support.upstream import HostileUpstream
 
@@ -23,10 +24,7 @@ def limits(**keys: object) -> str:
     return stanza("[limits]", keys)
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[HostileUpstream]:
-    with HostileUpstream() as server:
-        yield server
+upstream = shared_upstream()
 
 
 @pytest.fixture(scope="module")

@@ -1,71 +1,32 @@
 """Several processes that share the ports, as operators meet them: one proxy, whatever becomes of its workers."""
 
-import contextlib
 import json
 import os
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import StartProxy
 from tests.support import behaviours, wire
-from tests.support.client import TcpClient, answers, exchange, exchange_tcp, is_silent, udp_socket
+from tests.support.client import answers, exchange_tcp
 from tests.support.collector import Collector, wait_until
-from tests.support.packages import install_package
-from tests.support.ports import free_port, ipv6_is_here
 from tests.support.programs import run_program
-from tests.support.proxy import Proxy, Status, books, run_dnsproxy, tap_balances
-from tests.support.toml import dnstap, forward, stanza
+from tests.support.proxy import books, run_dnsproxy, tap_balances
+from tests.support.toml import dnstap, forward
 from tests.support.upstream import HostileUpstream
-
-TWO = "workers = 2\n"
-WWW = wire.query("www.example.org")
-CLIENTS = 32  # source ports: that all of them meet the same worker is as likely as 1 in 2 000 000 000
-BACK_WITHIN_S = 1.0  # on an idle machine; tests share theirs with others
-PATIENCE_S = 5.0
-
-
-def workers(proxy: Proxy) -> list[int]:
-    """The process IDs of the workers."""
-    pid = proxy.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def is_gone(pid: int) -> bool:
-    """Whether the process has ended, taken note of by its parent or not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-@contextlib.contextmanager
-def clients(proxy: Proxy, count: int = CLIENTS) -> Iterator[list[socket.socket]]:
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(udp_socket(proxy.port)) for _ in range(count)]
-
-
-def ask_all(sockets: list[socket.socket], name: str = "www.example.org") -> None:
-    """Each for another name: the same ones would share an exchange with the upstream."""
-    for id, client in enumerate(sockets):
-        client.send(wire.query(f"c{id}.{name}", id=id))
-
-
-def answered(sockets: list[socket.socket], *, within_s: float) -> int:
-    """How many of these have an answer by then."""
-    end = time.monotonic() + within_s
-    return sum(bool(answers(client, 1, within_s=max(end - time.monotonic(), 0.001))) for client in sockets)
-
-
-def all_ready(status: Status) -> bool:
-    return bool(status["workers_ready"] == status["workers"])
+from tests.support.workers import (
+    BACK_WITHIN_S,
+    CLIENTS,
+    PATIENCE_S,
+    TWO,
+    all_ready,
+    answered,
+    ask_all,
+    clients,
+    is_gone,
+    workers,
+)
 
 
 def test_two_workers_are_one_proxy(
@@ -165,104 +126,6 @@ def test_a_worker_that_hangs_does_not_make_status_hang(
     os.kill(hanging, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("shares", [False, True], ids=["alone", "shared"])
-@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["udp", "tcp"])
-def test_a_taken_port_is_one_line_with_address_and_port(
-    tmp_path: Path, upstream: HostileUpstream, kind: socket.SocketKind, shares: bool
-) -> None:
-    proxy = Proxy(tmp_path, TWO + forward(upstream))
-    with socket.socket(socket.AF_INET, kind) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
-        taken.bind(("127.0.0.1", proxy.port))
-        if kind == socket.SOCK_STREAM:
-            taken.listen()
-        proxy.launch()
-        assert proxy.wait() == 1
-    assert f"127.0.0.1:{proxy.port}" in proxy.log
-    assert proxy.log.count("\n") == 1
-
-
-UNABLE = """
-import dataclasses
-
-from dnsproxy.plugin import Plugin
-
-
-class Unable(Plugin):
-    @dataclasses.dataclass(frozen=True)
-    class Config:
-        pass
-
-    def bind(self, plugins, server):
-        raise OSError("the moon is full")
-"""
-
-
-def test_when_no_worker_can_start_the_reason_is_one_line_and_the_status_1(
-    tmp_path: Path, upstream: HostileUpstream
-) -> None:
-    environment = install_package(tmp_path / "site", "unable", UNABLE, {"unable": "Unable"})
-    proxy = Proxy(tmp_path, f"{TWO}[unable]\n{forward(upstream)}", environment=environment)
-    proxy.launch()
-    assert proxy.wait() == 1
-    assert proxy.log == "dnsproxy: plugin unable cannot start: the moon is full\n"
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_at_the_end_what_is_in_flight_is_answered_and_tapped(
-    start_proxy: StartProxy, upstream: HostileUpstream, collector: Collector, how: signal.Signals
-) -> None:
-    upstream.on("slow", behaviours.delay(500))
-    proxy = start_proxy(TWO + dnstap(to=collector) + forward(upstream, timeout="2s", deadline="4s"))
-    with clients(proxy, 10) as sockets, TcpClient(proxy.port) as stream:
-        for id, client in enumerate(sockets):
-            client.send(wire.query(f"d{id}.slow.example.org"))
-        stream.send(wire.query("s.slow.example.org"))
-        upstream.wait_for(11, "slow")
-        for pid in (proxy.process.pid, *workers(proxy)):  # as a terminal or systemd does
-            os.kill(pid, how)
-        assert answered(sockets, within_s=5) == 10
-        assert wire.rcode(stream.receive()) == 0
-    assert proxy.wait() == 0
-    assert "Traceback" not in proxy.log
-    collector.wait_until(lambda: collector.stops == 2, "STOP")
-    assert len(collector.of_type("CR")) == 11
-    assert list(proxy.tap_lines.values()) == [{"offered": 44, "sent": 44, "queued": 0, "dropped": 0}]
-
-
-def test_once_told_to_stop_nobody_listens_any_more(start_proxy: StartProxy, upstream: HostileUpstream) -> None:
-    upstream.on("slow", behaviours.delay(800))
-    proxy = start_proxy(TWO + forward(upstream, timeout="2s", deadline="4s"))
-    with TcpClient(proxy.port) as client:
-        client.send(wire.query("slow.example.org"))
-        upstream.wait_for(1, "slow")
-        proxy.tell_to_stop()
-        time.sleep(0.3)
-        with pytest.raises(ConnectionError):
-            TcpClient(proxy.port).socket.close()
-        assert is_silent(WWW, proxy.port)
-        assert wire.rcode(client.receive()) == 0
-
-
-def test_a_worker_that_hangs_does_not_hold_up_the_end_for_ever(tmp_path: Path, upstream: HostileUpstream) -> None:
-    proxy = Proxy(tmp_path, TWO + stanza("[limits]", {"stop": "100ms"}) + forward(upstream)).start()
-    os.kill(workers(proxy)[0], signal.SIGSTOP)
-    began = time.monotonic()
-    proxy.tell_to_stop()
-    assert proxy.wait() == 1
-    assert time.monotonic() - began < 5
-    assert "does not stop" in proxy.log
-
-
-def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path, upstream: HostileUpstream) -> None:
-    proxy = Proxy(tmp_path, TWO + forward(upstream)).start()
-    left = workers(proxy)
-    proxy.kill()
-    wait_until(lambda: all(map(is_gone, left)), "the end of the workers")
-    with Proxy(tmp_path, TWO + forward(upstream), port=proxy.port) as again:
-        assert wire.rcode(exchange(WWW, again.port)) == 0
-
-
 def test_a_file_tap_of_several_workers_is_one_stream_in_order(
     start_proxy: StartProxy, upstream: HostileUpstream, tmp_path: Path
 ) -> None:
@@ -309,120 +172,6 @@ def test_the_file_of_a_tap_goes_on_when_a_worker_is_killed(
     assert [file.name for file in tmp_path.glob("*.fstrm")] == ["dns.fstrm"]
     summary = run_program("dnstap", "-r", str(path), "-q")
     assert summary.count("www.example.org") == 2 * 4 * CLIENTS
-
-
-def test_a_reload_adds_and_removes_listeners_and_taps_in_all_workers(
-    start_proxy: StartProxy, upstream: HostileUpstream, second_upstream: HostileUpstream, collector: Collector
-) -> None:
-    proxy = start_proxy(TWO + dnstap(to=collector, name="main") + forward(upstream))
-    added = free_port()
-    config = proxy.config.read_text()
-    proxy.config.write_text(
-        config.replace("listen = [", f'listen = ["127.0.0.1:{added}", ')
-        .replace(upstream.address, second_upstream.address)
-        .replace("[[dnstap]]", f'[[dnstap]]\nsocket = "file://{proxy.folder}/added.fstrm"\n[[dnstap]]')
-    )
-    proxy.process.send_signal(signal.SIGHUP)
-    proxy.wait_for_log("reload: done.*" + str(added))
-    for port in (proxy.port, added):
-        with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(udp_socket(port)) for _ in range(CLIENTS)]
-            ask_all(sockets)
-            assert answered(sockets, within_s=5) == CLIENTS
-        assert wire.rcode(exchange_tcp(WWW, port)) == 0
-    assert upstream.seen == []
-    status = proxy.wait_for_status(lambda now: all(tap["queued"] == 0 for tap in now["taps"]), "sent")
-    assert {tap["name"]: (tap["connects"], tap["sent"]) for tap in status["taps"]} == {
-        "main": (2, 4 * 2 * (CLIENTS + 1)),
-        f"file://{proxy.folder}/added.fstrm": (2, 4 * 2 * (CLIENTS + 1)),
-    }
-    os.kill(workers(proxy)[0], signal.SIGKILL)
-    proxy.wait_for_status(all_ready, "another worker, with the new configuration")
-    proxy.config.write_text(config)
-    proxy.process.send_signal(signal.SIGHUP)
-    proxy.wait_for_log(r"(?s)reload: done.*reload: done")
-    assert is_silent(WWW, added)
-    with pytest.raises(ConnectionError):
-        TcpClient(added)
-    proxy.wait_for_log(r"added\.fstrm: offered=", within_s=8)
-    assert len(proxy.status()["listeners"]) == 2
-    assert wire.rcode(exchange(WWW, proxy.port)) == 0
-    assert len(upstream.seen) == 1
-
-
-def test_a_bad_file_or_a_taken_port_changes_nothing_and_says_why(
-    start_proxy: StartProxy, upstream: HostileUpstream
-) -> None:
-    proxy = start_proxy(TWO + forward(upstream))
-    before = workers(proxy)
-    config = proxy.config.read_text()
-    proxy.config.write_text(config + "\nnonsense = 1\n")
-    proxy.process.send_signal(signal.SIGHUP)
-    proxy.wait_for_log(rf"{proxy.config}:\d+: \[forward.*nonsense")
-    proxy.wait_for_log("nothing changed")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", free_port()))
-        port = taken.getsockname()[1]
-        proxy.config.write_text(config.replace("listen = [", f'listen = ["127.0.0.1:{port}", '))
-        proxy.process.send_signal(signal.SIGHUP)
-        proxy.wait_for_log(rf"(?s)cannot listen on udp://127.0.0.1:{port}.*nothing changed")
-    assert workers(proxy) == before
-    with clients(proxy) as sockets:
-        ask_all(sockets)
-        assert answered(sockets, within_s=5) == CLIENTS
-
-
-def test_another_number_of_workers_takes_a_restart(start_proxy: StartProxy, upstream: HostileUpstream) -> None:
-    proxy = start_proxy(TWO + forward(upstream))
-    proxy.config.write_text(proxy.config.read_text().replace(TWO, "workers = 3\n"))
-    proxy.process.send_signal(signal.SIGHUP)
-    proxy.wait_for_log("workers = 3 takes a restart; there are 2")
-    assert proxy.status()["workers"] == 2
-
-
-def test_auto_is_a_worker_for_each_processor_that_may_be_used(
-    start_proxy: StartProxy, upstream: HostileUpstream
-) -> None:
-    proxy = start_proxy('workers = "auto"\n' + forward(upstream))
-    assert proxy.status()["workers"] == len(os.sched_getaffinity(0))
-    first = min(os.sched_getaffinity(0))
-    pinned = start_proxy('workers = "auto"\n' + forward(upstream), prefix=["taskset", "--cpu-list", str(first)])
-    assert pinned.status()["workers"] == 1
-    assert workers(pinned) == []
-
-
-def test_addresses_of_both_families_and_all_of_the_machines(start_proxy: StartProxy, upstream: HostileUpstream) -> None:
-    if not ipv6_is_here():
-        pytest.skip("IPv6 is missing")
-    port = free_port()
-    proxy = start_proxy(TWO + forward(upstream), port=port, listen=[f"0.0.0.0:{port}", f"[::]:{port}"])
-    for host in ("127.0.0.1", "127.0.0.2", "::1"):
-        assert wire.rcode(exchange(WWW, port, host=host)) == 0
-        assert wire.rcode(exchange_tcp(WWW, port, host=host)) == 0
-    assert len(proxy.status()["listeners"]) == 4
-
-
-def test_any_port_is_the_same_one_for_all_workers_and_protocols(
-    start_proxy: StartProxy, upstream: HostileUpstream
-) -> None:
-    proxy = start_proxy(TWO + forward(upstream), listen=["127.0.0.1:0"])
-    port = int(proxy.wait_for_log(r"ready: listening on udp://127\.0\.0\.1:(\d+), tcp://127\.0\.0\.1:\1\n")[1])
-    assert wire.rcode(exchange(WWW, port)) == 0
-    assert wire.rcode(exchange_tcp(WWW, port)) == 0
-
-
-def test_a_folder_with_modules_of_our_names_is_not_imported_from(tmp_path: Path, upstream: HostileUpstream) -> None:
-    (tmp_path / "trio.py").write_text("raise SystemExit('imported from the current folder')")
-    proxy = Proxy(tmp_path, TWO + forward(upstream))
-    command = [str(Path(sys.executable).with_name("dnsproxy")), "--config", str(proxy.config)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    log = ""
-    while "ready" not in log and (line := process.stderr.readline()):
-        log += line
-    process.terminate()
-    log += process.communicate()[1]
-    assert (process.returncode, "ready" in log) == (0, True), log
 
 
 def test_status_for_people_and_for_monitoring_knows_of_workers(

@@ -12,7 +12,8 @@ from tests.support.client import TcpClient, ask, exchange, exchange_tcp, is_sile
 from tests.support.collector import Collector, unix_address
 from tests.support.dnstap_decoder import decode
 from tests.support.framestreams import CONTENT_TYPE, READY, START, STOP, FrameBuffer, control_frame
-from tests.support.programs import dig, nsd, run_program, unbound, wait_for_path
+from tests.support.name_servers import nsd, unbound
+from tests.support.programs import dig, run_program, wait_for_path
 from tests.support.upstream import HostileUpstream
 
 
@@ -84,6 +85,16 @@ def test_tcp_connections_end_as_scripted(server: HostileUpstream) -> None:
         exchange_tcp(wire.query("half.example.org"), server.port)
     with pytest.raises((ConnectionResetError, EOFError)):
         exchange_tcp(wire.query("reset.example.org"), server.port)
+
+
+def test_what_stands_behind_the_end_of_a_connection_is_not_met(server: HostileUpstream) -> None:
+    server.on("ends", behaviours.close)
+    server.on("reset", behaviours.reset)
+    with TcpClient(server.port) as client:
+        client.send(wire.query("ends.example.org"), wire.query("reset.example.org"))
+        with pytest.raises((ConnectionResetError, EOFError)):
+            client.receive()
+    assert wire.rcode(exchange(wire.query("www.example.org"), server.port)) == 0, "it goes on"
 
 
 def test_held_queries_are_answered_when_released(server: HostileUpstream) -> None:

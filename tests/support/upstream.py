@@ -363,6 +363,8 @@ class HostileUpstream:
             self.drop_connection(connection)
         connection.received += chunk
         for wire in connection.messages():
+            if connection.number not in self._connections:
+                return  # an earlier query of the same segment ended it
             connection.queries += 1
             self._meet(wire, "TCP", connection.source, connection)
             self._grow_tired(connection)

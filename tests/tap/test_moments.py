@@ -1,23 +1,20 @@
 """Points in time as people write them."""
 
-import time
 from datetime import datetime
 
 import pytest
 
 from dnsproxy.tap.moments import NS_PER_S, read_moment, time_range
+from tests.conftest import SetZone
 
 NOW = 1_700_000_000 * NS_PER_S  # 2023-11-14T22:13:20Z
 
 
 @pytest.fixture(autouse=True, params=["UTC", "Asia/Kolkata"])
-def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> object:
+def zone(request: pytest.FixtureRequest, set_zone: SetZone) -> object:
     """Local time here, and five and a half hours ahead."""
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield request.param
-    monkeypatch.undo()
-    time.tzset()
+    set_zone(request.param)
+    return request.param
 
 
 @pytest.mark.parametrize(

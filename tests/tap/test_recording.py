@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from dnsproxy.dnstap.rotation import Rotation
 from dnsproxy.tap.errors import Failure
 from dnsproxy.tap.hooks import Hooks
 from dnsproxy.tap.recording import Recording
+from tests.conftest import SetZone
 from tests.dnstap.tap_files import BARE, HOUR, NOON, frames, names, octets, read, read_part
 from tests.tap.frames import START, STOP
 from tests.tap.running import WITHIN_S
@@ -20,12 +20,8 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def _utc(set_zone: SetZone) -> None:
+    set_zone("UTC")
 
 
 def recording(folder: Path, name: str = "dns.fstrm", hook: Hooks | None = None, **rotation: Any) -> Recording:
@@ -66,11 +62,8 @@ def test_a_file_without_frames_is_never_published(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("utc", [False, True])
-def test_names_and_turns_are_local_unless_told_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, utc: bool
-) -> None:
-    monkeypatch.setenv("TZ", "IST-5:30")
-    time.tzset()
+def test_names_and_turns_are_local_unless_told_otherwise(tmp_path: Path, set_zone: SetZone, utc: bool) -> None:
+    set_zone("IST-5:30")
     files = recording(tmp_path, "%H%M.fstrm", every_s=HOUR, utc=utc)
     files.open(NOON)
     files.write(frames(b"x"), NOON)

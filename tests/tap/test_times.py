@@ -1,6 +1,5 @@
 """Times as text, near and far, here and elsewhere."""
 
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +16,7 @@ from dnsproxy.tap.times import (
     iso_text,
     named_text,
 )
+from tests.conftest import SetZone
 
 
 @given(st.integers(0, LAST_PLAIN))
@@ -31,13 +31,9 @@ def test_months_are_english() -> None:
 
 
 @pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> object:
+def berlin(set_zone: SetZone) -> None:
     """Local time is Berlin's."""
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield None
-    monkeypatch.undo()
-    time.tzset()
+    set_zone("Europe/Berlin")
 
 
 @pytest.mark.usefixtures("berlin")

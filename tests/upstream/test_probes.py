@@ -16,7 +16,7 @@ from dnsproxy.plugin import Plugin, Tap
 from dnsproxy.upstream.editing.edits import Edits
 from dnsproxy.upstream.options import EditOptions, HealthOptions
 from tests.support.offline import Script, answering, closed, silent, slow
-from tests.upstream.test_udp import SERVER, TIMEOUT_S, World
+from tests.upstream.world import SERVER, TIMEOUT_S, World
 
 SERVFAIL = 2
 EPSILON_S = 1e-6

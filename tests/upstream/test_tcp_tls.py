@@ -16,8 +16,8 @@ from dnsproxy.upstream.tls import pin_of
 from tests.dnstap.waiting import until
 from tests.support.offline import reply
 from tests.upstream.certificates import Certificates
-from tests.upstream.test_tcp import World, in_use, padded, upstream
-from tests.upstream.test_udp import TIMEOUT_S, Watching
+from tests.upstream.tcp_world import World, in_use, padded, upstream
+from tests.upstream.world import TIMEOUT_S, Watching
 
 INTERVAL_S = 0.5
 

@@ -4,58 +4,16 @@ import errno
 import itertools
 import socket
 from collections.abc import Iterator
-from typing import Any, cast
 
 import dns.flags
 import dns.rcode
 import pytest
 
-from dnsproxy.address import Address
-from dnsproxy.message import Endpoint, Query
-from dnsproxy.plugin import Tap
-from dnsproxy.shape import shape_of
 from dnsproxy.upstream import udp as udp_module
 from dnsproxy.upstream.exchange import PROBE, Exchange
-from dnsproxy.upstream.options import HealthOptions, UpstreamOptions
-from dnsproxy.upstream.taps import Taps
-from dnsproxy.upstream.udp import SOCKET_AGE_S, SOCKETS, UdpSocket
-from dnsproxy.upstream.upstream import Upstream
-from tests.support.offline import CLIENT, LISTENER, Offline, Script, answering, closed, query, reply, silent, slow
-
-SERVER = "127.0.0.1:5301"
-TIMEOUT_S = 2.0
-ROOT = (b"\0", ".")
-DEFAULT_HEALTH = HealthOptions()
-
-
-class World(Offline):
-    """One upstream, and a way to ask it."""
-
-    def __init__(self, health: HealthOptions = DEFAULT_HEALTH, scheme: str | None = None) -> None:
-        super().__init__()
-        self.flights.timers.fifo(TIMEOUT_S)
-        options = UpstreamOptions(Address.of("127.0.0.1", 5301), scheme, health=health)
-        self.upstream = self.lease("upstream", lambda: Upstream(cast("Any", self), options, TIMEOUT_S))
-        self.pool = self.upstream.udp
-
-    def script(self, script: Script) -> None:
-        self.network.scripts[SERVER] = script
-
-    def send(self, name: str = "www.example.org", *, taps: tuple[Tap, ...] = (), attempt: int = 1) -> Exchange:
-        octets = query(name)
-        asked = Query(octets, shape_of(octets), Address.of(CLIENT, 1).sockaddr, Endpoint("UDP", LISTENER), 1)
-        exchange = Exchange(asked, self.upstream, attempt, ROOT, Taps(None, taps) if taps else None)
-        self.upstream.ask(exchange, False, TIMEOUT_S)
-        return exchange
-
-    def exchange(self, name: str = "www.example.org", run_s: float = 0.0, **more: Any) -> Exchange:
-        exchange = self.send(name, **more)
-        self.run(run_s)
-        return exchange
-
-    @property
-    def sockets(self) -> list[UdpSocket]:
-        return [sock for sock in self.pool.sockets if sock is not None]
+from dnsproxy.upstream.udp import SOCKET_AGE_S, SOCKETS
+from tests.support.offline import Script, answering, closed, reply, silent, slow
+from tests.upstream.world import TIMEOUT_S, Watching, World
 
 
 @pytest.fixture
@@ -126,7 +84,7 @@ def test_the_case_of_the_question_does_not_matter(world: World) -> None:
     assert world.exchange().outcome == "answered"
 
 
-@pytest.mark.parametrize("rcode", ["FORMERR", "SERVFAIL", "NOTIMP", "REFUSED"])
+@pytest.mark.parametrize("rcode", ["FORMERR", "SERVFAIL", "NOTIMP", "REFUSED", "NOTAUTH"])
 def test_an_error_without_a_question_is_an_answer(rcode: str, world: World) -> None:
     number = int(dns.rcode.from_text(rcode))
     world.script(lambda octets: octets[:2] + bytes((0x81, number)) + b"\0" * 8)
@@ -158,15 +116,31 @@ def test_a_wrong_reply_is_counted_and_the_wait_goes_on(what: str, world: World) 
     assert world.upstream.mismatches == 1
 
 
-def test_twenty_wrong_replies_are_borne_and_one_more_ends_the_attempt(one_socket: World) -> None:
-    one_socket.script(lambda octets: [WRONG["another name"](octets)] * 20)
+def test_nineteen_wrong_replies_are_borne_and_the_twentieth_ends_the_attempt(one_socket: World) -> None:
+    one_socket.script(lambda octets: [WRONG["another name"](octets)] * 19)
     patient = one_socket.exchange()
     assert not patient.done
-    one_socket.script(lambda octets: [WRONG["another ID"](octets)] * 21)
+    one_socket.script(lambda octets: [WRONG["another ID"](octets)] * 20)
     one_socket.run(TIMEOUT_S)
     spoofed = one_socket.exchange()
     assert (spoofed.spoofed, spoofed.outcome) == (True, "cancelled")
-    assert one_socket.upstream.mismatches == 41
+    assert one_socket.upstream.mismatches == 39
+
+
+@pytest.mark.parametrize("answer_s", [0, 0.2])
+def test_one_wrong_reply_for_each_of_many_queries_ends_none_of_them(answer_s: float, one_socket: World) -> None:
+    one_socket.script(lambda octets: [WRONG["another ID"](octets), (answer_s, reply(octets))])
+    exchanges = [one_socket.send(f"{number}.example.org") for number in range(100)]
+    one_socket.run(0.3)
+    assert {exchange.outcome for exchange in exchanges} == {"answered"}
+    assert one_socket.upstream.mismatches == 100
+
+
+def test_a_wrong_id_is_laid_to_whoever_asked_that_question(one_socket: World) -> None:
+    one_socket.script(lambda octets: WRONG["another ID"](octets) if octets[-4:] == b"\0\x1c\0\1" else silent(octets))
+    bystander, victim = one_socket.send(), one_socket.send(qtype="AAAA")
+    one_socket.run(0.1)
+    assert (bystander.mismatches, victim.mismatches) == (0, 1)
 
 
 def test_a_late_reply_is_no_mismatch_and_the_second_one_is(world: World) -> None:
@@ -177,10 +151,18 @@ def test_a_late_reply_is_no_mismatch_and_the_second_one_is(world: World) -> None
     assert world.upstream.mismatches == 0
 
 
-def test_a_second_reply_is_a_mismatch(world: World) -> None:
-    world.script(lambda octets: [reply(octets), (0.1, reply(octets))])
-    assert world.exchange(run_s=1).outcome == "answered"
-    assert world.upstream.mismatches == 1
+def test_a_second_reply_is_a_mismatch_that_ends_nothing_else(one_socket: World) -> None:
+    one_socket.script(lambda octets: [] if b"slow" in octets else [reply(octets), (0.001, reply(octets))])
+    waiting = one_socket.send("slow.example.org")
+    for _ in range(30):
+        assert one_socket.exchange(run_s=0.01).outcome == "answered"
+    assert one_socket.upstream.mismatches == 30
+    assert (waiting.done, waiting.mismatches) == (False, 0)
+
+
+def test_what_cannot_be_read_is_laid_to_whoever_waits_alone(one_socket: World) -> None:
+    one_socket.script(lambda octets: [b"\xff" * 60] * 20)
+    assert one_socket.exchange().spoofed
 
 
 # errors of the network
@@ -349,23 +331,6 @@ def test_the_end_cancels_what_is_in_flight_and_sends_nothing_more(world: World) 
 
 
 # taps
-
-
-class Watching(Tap):
-    def __init__(self, error: type[BaseException] | None = None) -> None:
-        self.events: list[Any] = []
-        self.error = error
-
-    def forwarder_query(self, event: Any) -> None:
-        self._take(event)
-
-    def forwarder_response(self, event: Any) -> None:
-        self._take(event)
-
-    def _take(self, event: Any) -> None:
-        self.events.append(event)
-        if self.error is not None:
-            raise self.error
 
 
 def test_taps_see_what_is_sent_and_what_comes_back(world: World) -> None:

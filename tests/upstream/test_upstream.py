@@ -13,8 +13,8 @@ from dnsproxy.driver import Driver
 from dnsproxy.upstream.options import HealthOptions, UpstreamOptions
 from dnsproxy.upstream.udp import SOCKETS
 from dnsproxy.upstream.upstream import Changes, Upstream
-from tests.support.offline import Offline, answering, closed, silent, slow
-from tests.upstream.test_udp import SERVER, TIMEOUT_S, World
+from tests.support.offline import Offline, answering, closed, query, silent, slow
+from tests.upstream.world import SERVER, TIMEOUT_S, World
 
 FALL = HealthOptions().fall
 
@@ -147,6 +147,20 @@ def test_one_closed_port_is_a_hint_however_many_waited_there(world: World) -> No
     assert not world.upstream.up
 
 
+def test_what_is_lost_among_many_is_one_hint(world: World, logged: pytest.LogCaptureFixture) -> None:
+    is_lost = query("lost.example.org")[12:17]
+    world.script(lambda octets: [] if octets[12:17] == is_lost else answering()(octets))
+    for qtype in ("A", "AAAA", "MX", "TXT", "SRV"):
+        world.send("lost.example.org", qtype)
+    world.exchange("found.example.org")
+    world.run(TIMEOUT_S)
+    status = world.upstream.upstream_status()
+    assert (status["timeouts"], status["failures"], status["state"], logged.messages) == (5, 1, "up", [])
+    world.script(silent)
+    fail(world)
+    assert logged.messages == [f"upstream udp://{SERVER} down: 3 timeouts"]
+
+
 def test_what_is_cancelled_says_nothing_about_health(world: World) -> None:
     world.script(silent)
     for _ in range(10):
@@ -155,6 +169,17 @@ def test_what_is_cancelled_says_nothing_about_health(world: World) -> None:
     assert world.upstream.up
     assert world.upstream.failures == 0
     assert world.upstream.in_flight == 0
+
+
+def test_what_is_odd_about_a_query_is_not_the_upstreams_fault(world: World) -> None:
+    world.script(silent)
+    odd = query("www.example.org")[:3] + b"\x45" + query("www.example.org")[4:]  # with a reserved bit and an RCODE
+    for _ in range(10):
+        world.send(octets=odd)
+    world.run(TIMEOUT_S)
+    assert (world.upstream.up, world.upstream.failures, world.upstream.timeouts) == (True, 0, 10)
+    fail(world, 3)
+    assert not world.upstream.up
 
 
 def test_the_time_of_a_reply_is_averaged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,10 @@
 """The lines of `--bind`."""
 
-import os
-import time
-from collections.abc import Iterator
-
 import pytest
 
 from dnsproxy.tap.forms.bind_short import BindShort
 from dnsproxy.tap.frame import TapFrame
+from tests.conftest import SetZone
 from tests.support import wire
 from tests.support.odd_messages import response_frame
 from tests.tap.frames import QUERY, SECOND, payload
@@ -16,15 +13,8 @@ ROOT = wire.raw_query(b"\0", 65280, id=1)
 
 
 @pytest.fixture(autouse=True)
-def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = "Asia/Tokyo"
-    time.tzset()
-    yield
-    os.environ.pop("TZ")
-    if before is not None:
-        os.environ["TZ"] = before
-    time.tzset()
+def _in_tokyo(set_zone: SetZone) -> None:
+    set_zone("Asia/Tokyo")
 
 
 def write(octets: bytes, *, utc: bool = True) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from dnsproxy.tap.forms.people import People
 from dnsproxy.tap.frame import TapFrame
+from tests.conftest import SetZone
 from tests.support import wire
 from tests.tap.frames import QUERY, payload
 
@@ -33,14 +34,9 @@ def test_today_has_no_date_and_this_year_no_year() -> None:
     assert not line(query_time=(other, 0)).startswith((str(now.tm_year), "00:"))
 
 
-def test_local_time_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    try:
-        assert "Nov 15 03:43:20.123 CQ" in People().write(TapFrame(payload()))
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_local_time_is_the_default(set_zone: SetZone) -> None:
+    set_zone("Asia/Kolkata")
+    assert "Nov 15 03:43:20.123 CQ" in People().write(TapFrame(payload()))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.support.authority import Authority
 from tests.support.doh import DohConnection, server_context
 from tests.support.offline import query
 from tests.upstream.http.world import in_use, serving
-from tests.upstream.test_udp import TIMEOUT_S, Watching
+from tests.upstream.world import TIMEOUT_S, Watching
 
 # ends of connections
 

@@ -14,7 +14,7 @@ from dnsproxy.dnstap.schema import HttpProtocol, SocketProtocol
 from dnsproxy.upstream.http.pool import CONNECTIONS
 from tests.support.offline import query, reply
 from tests.upstream.http.world import in_use, serving
-from tests.upstream.test_udp import TIMEOUT_S, Watching
+from tests.upstream.world import TIMEOUT_S, Watching
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -12,21 +12,12 @@ from h2.settings import SettingCodes
 from trio.testing import MockClock
 
 from dnsproxy.address import Address, sockaddr_of
-from dnsproxy.driver import Driver
-from dnsproxy.flight import Flights
-from dnsproxy.message import Endpoint, Query
-from dnsproxy.plugin import Tap
-from dnsproxy.shape import shape_of
-from dnsproxy.upstream.exchange import Exchange
 from dnsproxy.upstream.http.connection import HttpsConnection
 from dnsproxy.upstream.http.pool import HttpsPool
 from dnsproxy.upstream.options import HttpOptions, TlsOptions, UpstreamOptions
-from dnsproxy.upstream.taps import Taps
-from dnsproxy.upstream.upstream import Upstream
 from tests.support.authority import Authority
 from tests.support.doh import DohConnection, accept, server_context
-from tests.support.offline import CLIENT, LISTENER, query
-from tests.upstream.test_udp import ROOT, TIMEOUT_S
+from tests.upstream.world import Driven
 
 Settings = dict[SettingCodes | int, int]
 
@@ -47,40 +38,21 @@ def clock() -> MockClock:
     return MockClock(autojump_threshold=0.005)
 
 
-class World:
-    """An upstream under the plain driver, and its server in the hands of the test."""
-
-    version = "0"
+class World(Driven):
+    """An upstream over HTTP/2, and its server."""
 
     def __init__(
         self, listening: trio.SocketListener, context: ssl.SSLContext, options: UpstreamOptions, settings: Settings
     ) -> None:
+        super().__init__(options)
         self.listening = listening
         self.context = context
         self.settings = settings
         self.accepted: list[DohConnection] = []
-        self.flights = Flights()
-        self.flights.timers.fifo(TIMEOUT_S)
-        self.driver = Driver(self.flights)
-        self.receiver = self.sender = None
-        self.upstream = Upstream(cast("Any", self), options, TIMEOUT_S)
 
     async def accept(self) -> DohConnection:
         self.accepted.append(await accept(self.listening, self.context, self.settings))
         return self.accepted[-1]
-
-    def send(self, name: str = "www.example.org", *, octets: bytes = b"", taps: tuple[Tap, ...] = ()) -> Exchange:
-        octets = octets or query(name)
-        asked = Query(octets, shape_of(octets), Address.of(CLIENT, 1).sockaddr, Endpoint("UDP", LISTENER), 1)
-        exchange = Exchange(asked, self.upstream, 1, ROOT, Taps(None, taps) if taps else None)
-        self.flights.submit(self.upstream.ask, exchange, True, TIMEOUT_S)
-        return exchange
-
-    async def outcome(self, exchange: Exchange) -> str:
-        with trio.fail_after(30):
-            while not exchange.done:  # noqa: ASYNC110  a waiter of flights
-                await trio.sleep(0.05)
-        return exchange.outcome
 
     @property
     def pool(self) -> HttpsPool:

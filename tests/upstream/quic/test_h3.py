@@ -15,7 +15,7 @@ from tests.dnstap.waiting import until
 from tests.support.offline import query, reply
 from tests.support.quic_server import Asked, QuicServer
 from tests.upstream.quic.world import AUTHORITY, CERTIFICATE, World, answer, upstream
-from tests.upstream.test_udp import Watching
+from tests.upstream.world import Watching
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 DNS_MESSAGE = b"application/dns-message"

@@ -1,6 +1,5 @@
-"""Asking an upstream over QUIC: connections are shared, lost and replaced, and every exchange ends."""
+"""Asking an upstream over QUIC: connections are shared, and every exchange ends."""
 
-import os
 import socket
 from pathlib import Path
 
@@ -11,23 +10,15 @@ from trio.testing import MockClock, trio_test
 from dnsproxy.dnstap.events import FORWARDER_QUERY, FORWARDER_RESPONSE
 from dnsproxy.dnstap.schema import SocketProtocol
 from dnsproxy.upstream.quic import pool as quic_module
-from dnsproxy.upstream.quic.connection import SILENCE_S, SILENT_TIMEOUTS
 from dnsproxy.upstream.quic.doq import DoqError
 from dnsproxy.upstream.quic.pool import CONNECTIONS
 from tests.dnstap.waiting import until
 from tests.support.offline import query, reply
 from tests.support.quic_server import Asked, QuicServer
-from tests.upstream.quic.world import CERTIFICATE, World, answer, upstream
-from tests.upstream.test_udp import TIMEOUT_S, Watching
+from tests.upstream.quic.world import CERTIFICATE, answer, in_use, upstream
+from tests.upstream.world import TIMEOUT_S, Watching
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
-
-
-async def in_use(world: World) -> None:
-    """Let a connection carry an exchange."""
-    behaviour, world.server.behaviour = world.server.behaviour, answer
-    assert await world.ask("first.example.org") == "answered"
-    world.server.behaviour = behaviour
 
 
 @trio_test
@@ -166,127 +157,6 @@ async def test_a_reply_to_another_question_is_counted_and_not_taken(autojump_clo
 
 
 @trio_test
-async def test_queries_on_a_connection_that_worked_go_again_on_a_new_one(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE)) as world:
-        await in_use(world)
-        tap = Watching()
-        exchanges = [world.send(f"w{number}.example.org", taps=(tap,)) for number in range(3)]
-        await world.asked(4)
-        world.server.behaviour = answer
-        world.server.connections[0].close()
-        for exchange in exchanges:
-            assert await world.outcome(exchange) == "answered"
-        assert len(world.server.connections) == 2
-        assert [event.type for event in tap.events].count(FORWARDER_QUERY) == 6
-        assert world.upstream.failures == 0
-
-
-@trio_test
-async def test_a_second_loss_is_a_failed_attempt(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE)) as world:
-        await in_use(world)
-        world.server.behaviour = lambda asked: asked.connection.close()
-        assert await world.ask() == "closed"
-        assert len(world.server.connections) == 2
-
-
-@trio_test
-async def test_a_first_connection_that_is_lost_is_a_failed_attempt(autojump_clock: MockClock, tmp_path: Path) -> None:
-    server = QuicServer(CERTIFICATE, behaviour=lambda asked: asked.connection.close())
-    async with upstream(tmp_path, server) as world:
-        assert await world.ask() == "closed"
-        assert len(world.server.connections) == 1
-
-
-@trio_test
-async def test_a_server_that_forgot_the_connection_is_asked_on_a_new_one(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with upstream(tmp_path) as world:
-        await in_use(world)
-        world.server.forget()
-        began = trio.current_time()
-        assert await world.ask() == "answered"
-        assert trio.current_time() - began == pytest.approx(SILENCE_S, abs=0.2)
-
-
-@trio_test
-async def test_after_a_timeout_in_silence_others_are_sent_on_a_new_connection(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with upstream(tmp_path) as world:
-        await in_use(world)
-        world.server.forget()
-        first = world.send("first.example.org")
-        world.cancel(first)
-        await trio.sleep(0.3)
-        second = world.send("second.example.org")
-        await trio.testing.wait_all_tasks_blocked()
-        world.cancel(second)
-        assert await world.ask("third.example.org") == "answered"
-        assert trio.current_time() < SILENCE_S
-        assert len(world.server.connections) == 2
-
-
-@trio_test
-async def test_a_stateless_reset_is_a_loss(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with upstream(tmp_path) as world:
-        await in_use(world)
-        (served,) = world.server.connections
-        token = served.quic._host_cids[0].stateless_reset_token
-        peer = served.quic.get_peer_address()
-        world.server.forget()
-        exchange = world.send()
-        await trio.testing.wait_all_tasks_blocked()
-        world.server.sock.sendto(b"\x40" + os.urandom(40) + token, peer)  # type: ignore[arg-type]
-        assert await world.outcome(exchange) == "answered"
-        assert trio.current_time() < SILENCE_S / 2
-        assert len(world.server.connections) == 2
-
-
-@trio_test
-async def test_a_port_that_closes_meanwhile_is_refused_after_another_try(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with upstream(tmp_path) as world:
-        await in_use(world)
-        world.server.sock.close()
-        world.server.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        assert await world.ask() == "refused"
-
-
-@trio_test
-async def test_a_connection_that_answers_nothing_any_more_is_given_up(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE)) as world:
-        await in_use(world)
-        for _ in range(SILENT_TIMEOUTS):
-            assert await world.ask() == "timeout"
-        world.server.behaviour = answer
-        assert await world.ask() == "answered"
-        assert len(world.server.connections) == 2
-
-
-@trio_test
-async def test_what_is_under_way_on_a_connection_that_is_given_up_may_still_be_answered(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE)) as world:
-        await in_use(world)
-        exchanges = [world.send(f"w{number}.example.org") for number in range(SILENT_TIMEOUTS + 1)]
-        asked = (await world.asked(SILENT_TIMEOUTS + 2))[-1]
-        for exchange in exchanges[:-1]:
-            world.cancel(exchange)
-        await until(lambda: world.connections[0].is_retiring)
-        asked.reply(reply(asked.octets))
-        assert await world.outcome(exchanges[-1]) == "answered"
-        await until(lambda: not world.connections)
-
-
-@trio_test
 async def test_an_idle_connection_is_closed_in_time(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with upstream(tmp_path, idle_timeout=3.0) as world:
         await in_use(world)
@@ -322,104 +192,6 @@ async def test_a_session_is_resumed_on_the_next_connection(autojump_clock: MockC
         assert await world.ask() == "answered"
         assert [served.resumed for served in world.server.connections] == [False, True]
         assert (world.pool.handshakes, world.pool.resumptions) == (2, 1)
-
-
-@trio_test
-async def test_a_server_that_wants_the_address_proved_gets_it_so(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE, behaviour=answer, retry=True)) as world:
-        assert await world.ask() == "answered"
-
-
-@trio_test
-async def test_a_server_of_another_version_is_asked_in_it(autojump_clock: MockClock, tmp_path: Path) -> None:
-    version_2 = 0x6B3343CF
-    async with upstream(tmp_path, QuicServer(CERTIFICATE, behaviour=answer, versions=[version_2])) as world:
-        assert await world.ask() == "answered"
-
-
-@trio_test
-async def test_a_server_of_no_known_version_is_a_failed_attempt(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE, behaviour=answer, versions=[0x0A0A0A0A])) as world:
-        assert await world.ask() == "closed"
-
-
-@trio_test
-async def test_a_server_that_speaks_something_else_is_a_tls_error(autojump_clock: MockClock, tmp_path: Path) -> None:
-    server = QuicServer(CERTIFICATE, behaviour=answer)
-    server.configuration.alpn_protocols = ["other"]
-    async with upstream(tmp_path, server) as world:
-        for _ in range(3):
-            assert await world.ask() == "tls_error"
-        assert len(server.connections) == 1
-
-
-@trio_test
-async def test_garbage_does_no_harm(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE)) as world:
-        exchange = world.send()
-        (asked,) = await world.asked(1)
-        peer = asked.connection.quic.get_peer_address()
-        assert peer is not None
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
-            elsewhere.sendto(os.urandom(1200), peer)
-        for first in range(0, 256, 8):
-            world.server.sock.sendto(bytes((first,)) + os.urandom(1199), peer)
-        world.server.sock.sendto(b"", peer)
-        await trio.testing.wait_all_tasks_blocked()
-        asked.reply(reply(asked.octets))
-        assert await world.outcome(exchange) == "answered"
-
-
-@pytest.mark.parametrize(
-    ("octets", "end"),
-    [
-        (b"\0\x05hi", True),  # ends before it is whole
-        (b"", True),
-        (b"\0\x0c" + bytes(12) + b"more", False),
-        (b"\0\x0c" + b"\1\2" + bytes(10), True),  # another message ID than 0
-    ],
-    ids=["cut", "empty", "two", "id"],
-)
-@trio_test
-async def test_what_doq_forbids_ends_the_connection(
-    autojump_clock: MockClock, tmp_path: Path, octets: bytes, end: bool
-) -> None:
-    server = QuicServer(CERTIFICATE, behaviour=lambda asked: asked.write(octets, end))
-    async with upstream(tmp_path, server) as world:
-        assert await world.ask() == "closed"
-        await until(lambda: world.server.connections[0].closed_with == DoqError.PROTOCOL_ERROR)
-
-
-@trio_test
-async def test_a_stream_that_the_server_opens_ends_the_connection(autojump_clock: MockClock, tmp_path: Path) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE)) as world:
-        await in_use(world)
-        (served,) = world.server.connections
-        served.quic.send_stream_data(1, b"hello")
-        world.server.flush()
-        await until(lambda: served.closed_with == DoqError.PROTOCOL_ERROR)
-
-
-@trio_test
-async def test_a_reset_stream_is_a_failed_attempt_and_the_connection_goes_on(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    async with upstream(tmp_path, QuicServer(CERTIFICATE, behaviour=lambda asked: asked.reset(1))) as world:
-        assert await world.ask() == "closed"
-        await in_use(world)
-        assert len(world.server.connections) == 1
-
-
-@trio_test
-async def test_a_reply_counts_though_its_stream_does_not_end(autojump_clock: MockClock, tmp_path: Path) -> None:
-    def reply_without_end(asked: Asked) -> None:
-        octets = reply(asked.octets)
-        for at in range(len(octets) + 2):  # in pieces
-            asked.write((len(octets).to_bytes(2, "big") + octets)[at : at + 1], end_stream=False)
-
-    async with upstream(tmp_path, QuicServer(CERTIFICATE, behaviour=reply_without_end)) as world:
-        assert await world.ask() == "answered"
-        await until(lambda: world.server.connections[0].stopped == {0: DoqError.NO_ERROR})
 
 
 @trio_test

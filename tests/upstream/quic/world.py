@@ -9,21 +9,14 @@ import trio
 import trustme
 
 from dnsproxy.address import Address
-from dnsproxy.driver import Driver
-from dnsproxy.flight import Flights
-from dnsproxy.message import Endpoint, Query
-from dnsproxy.plugin import Tap
-from dnsproxy.shape import shape_of
 from dnsproxy.upstream.exchange import Exchange
 from dnsproxy.upstream.options import HttpOptions, TlsOptions, UpstreamOptions
 from dnsproxy.upstream.quic.connection import UpstreamConnection
 from dnsproxy.upstream.quic.pool import QuicPool
-from dnsproxy.upstream.taps import Taps
-from dnsproxy.upstream.upstream import Upstream
 from tests.dnstap.waiting import until
-from tests.support.offline import CLIENT, LISTENER, query, reply
+from tests.support.offline import reply
 from tests.support.quic_server import Asked, QuicServer
-from tests.upstream.test_udp import ROOT, TIMEOUT_S
+from tests.upstream.world import Driven
 
 AUTHORITY = "dns.example.org"
 CA = trustme.CA()
@@ -35,31 +28,14 @@ def answer(asked: Asked) -> None:
     asked.reply(reply(asked.octets))
 
 
-class World:
-    """One upstream and the server that it stands for."""
-
-    version = "0"
+class World(Driven):
+    """An upstream over QUIC, and its server."""
 
     def __init__(self, nursery: trio.Nursery, server: QuicServer, options: UpstreamOptions) -> None:
-        self.server = server
-        self.flights = Flights()
+        super().__init__(options)
         self.flights.nursery = nursery
-        self.flights.timers.fifo(TIMEOUT_S)
-        self.driver = Driver(self.flights)
-        self.receiver = self.sender = None
-        self.upstream = Upstream(cast("Any", self), options, TIMEOUT_S)
+        self.server = server
         self.pool = cast("QuicPool", self.upstream.tcp)
-
-    def send(self, name: str = "www.example.org", *, taps: tuple[Tap, ...] = (), octets: bytes = b"") -> Exchange:
-        octets = octets or query(name)
-        asked = Query(octets, shape_of(octets), Address.of(CLIENT, 1).sockaddr, Endpoint("UDP", LISTENER), 1)
-        exchange = Exchange(asked, self.upstream, 1, ROOT, Taps(None, taps) if taps else None)
-        self.flights.submit(self.upstream.ask, exchange, True, TIMEOUT_S)
-        return exchange
-
-    async def outcome(self, exchange: Exchange) -> str:
-        await until(lambda: exchange.done)
-        return exchange.outcome
 
     async def ask(self, name: str = "www.example.org", **more: Any) -> str:
         """The outcome of one exchange."""
@@ -101,3 +77,10 @@ async def upstream(folder: Path, server: QuicServer | None = None, **more: Any) 
         server.close()
     assert world.upstream.in_flight == 0
     assert world.connections == []
+
+
+async def in_use(world: World) -> None:
+    """Let a connection carry an exchange."""
+    behaviour, world.server.behaviour = world.server.behaviour, answer
+    assert await world.ask("first.example.org") == "answered"
+    world.server.behaviour = behaviour
