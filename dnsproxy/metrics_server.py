@@ -42,7 +42,7 @@ class MetricsServer:
 
     def __init__(self, snapshot: Callable[[], dict[str, Any]]) -> None:
         self.sockets: Sockets = {}
-        self._scopes: dict[Place, trio.CancelScope] = {}
+        self._listening: dict[Place, tuple[trio.CancelScope, trio.Event]] = {}
         self._crowd = Crowd(MAX_CONNECTIONS, CONNECTION_S)
         self._pages = Pages(snapshot)
 
@@ -52,17 +52,25 @@ class MetricsServer:
         self.sockets |= bound
         wanted = places(configuration.metrics)
         for place in [place for place in self.sockets if place not in wanted]:
-            self._scopes.pop(place).cancel()
-            del self.sockets[place]
+            await self._close(place)
         for place in bound:
             log.info("metrics at %s", url(bound, place))
             await nursery.start(self._listen, place)
 
+    async def _close(self, place: Place) -> None:
+        """Returns when nobody can connect there any more."""
+        del self.sockets[place]
+        scope, ended = self._listening.pop(place)
+        scope.cancel()
+        await ended.wait()
+
     async def _listen(self, place: Place, *, task_status: trio.TaskStatus[Any]) -> None:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self.sockets[place]))
-        with trio.CancelScope() as self._scopes[place]:
-            serve = partial(self._crowd.serve, converse=self._converse)
+        serve = partial(self._crowd.serve, converse=self._converse)
+        scope, ended = self._listening[place] = trio.CancelScope(), trio.Event()
+        with scope:
             await trio.serve_listeners(serve, [listener], task_status=task_status)
+        ended.set()
 
     async def _converse(self, stream: trio.abc.HalfCloseableStream) -> None:
         request = Request()
