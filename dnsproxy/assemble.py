@@ -275,7 +275,7 @@ class _Assembly:
     def _blaming_the_plugin(self, path: KeyPath) -> Iterator[None]:
         try:
             yield
-        except Exception as exc:  # noqa: BLE001  a third party's code, and a reload must live on
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  a third party's code, and a reload must live on
             *_, at = traceback.extract_tb(exc.__traceback__)
             where = f"{Path(at.filename).name}:{at.lineno}"
             self._error(path, f"its plugin fails: {in_short(exc)} ({where}); expected a plugin that can be used")

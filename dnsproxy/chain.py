@@ -54,38 +54,23 @@ class Failures:
 class Chain:
     """The plugins that one server's queries pass, linked, and who may ask them."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, observer_failures: Failures | None = None) -> None:
         self.zones: tuple[bytes, ...] = config.zones
         self.allow: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = config.allow
         self.listen = config.listen
         self.plugins = [_build(entry) for entry in config.plugins]
         self.reported: set[object] = set()
-        self.observer_failures = Failures()
-        for plugin in self.plugins:
-            if isinstance(plugin, Tap):
-                self._guard(plugin)
+        self.observer_failures = observer_failures or Failures()
         self.handler: Handler = link(self.plugins, end_of_chain)
         self.watch()
         deadlines = [plugin.deadline_s for plugin in self.plugins if plugin.deadline_s is not None]
         self.deadline_s = max(deadlines, default=DEADLINE_S) + DEADLINE_GRACE_S
 
-    def _guard(self, tap: Tap) -> None:
-        """Let nobody who tells the tap of something suffer from what it raises."""
-        for name in TAP_HOOKS:
-            if getattr(type(tap), name) is not getattr(Tap, name):
-                setattr(tap, name, self._isolated(getattr(tap, name)))
-
-    def _isolated(self, function: Callable[[Event], None]) -> Callable[[Event], None]:
-        def call(event: Event) -> None:
-            try:
-                function(event)
-            except BaseException as exc:  # noqa: BLE001  SystemExit, too: what a tap raises changes no answer
-                self.isolate(function, exc)
-
-        return call
-
     def watch(self) -> None:
-        """Find what observers want to be called by: once more when they are bound, for then they may say better."""
+        """Find what observers and taps want to be called by: once more when bound, for then they may say better."""
+        for plugin in self.plugins:
+            if isinstance(plugin, Tap):
+                self._guard(plugin)
         observers = [plugin for plugin in self.plugins if isinstance(plugin, Observer)]
         self.on_query: list[Callable[[Query], None]] = [
             observer.on_query for observer in observers if type(observer).on_query is not Observer.on_query
@@ -93,6 +78,13 @@ class Chain:
         self.on_response: list[Callable[[Query, Response], None]] = [
             observer.on_response for observer in observers if type(observer).on_response is not Observer.on_response
         ]
+
+    def _guard(self, tap: Tap) -> None:
+        """Let nobody who tells the tap of something suffer from what it raises."""
+        for name in TAP_HOOKS:
+            hook = getattr(tap, name)
+            if not isinstance(hook, _Guarded) and getattr(hook, "__func__", None) is not getattr(Tap, name):
+                setattr(tap, name, _Guarded(self, hook))
 
     def listens_on(self, host: str, port: int, scheme: str | None = None) -> bool:
         """Whether this chain would get what is sent to that IP address and port (`scheme` None: over any)."""
@@ -130,6 +122,22 @@ class Chain:
 
     def __repr__(self) -> str:
         return f"<Chain {' -> '.join(plugin.name for plugin in self.plugins)}>"
+
+
+class _Guarded:
+    """A tap's hook that does not raise."""
+
+    __slots__ = ("chain", "hook")
+
+    def __init__(self, chain: Chain, hook: Callable[[Event], None]) -> None:
+        self.chain = chain
+        self.hook = hook
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self.hook(event)
+        except BaseException as exc:  # noqa: BLE001  SystemExit, too: what a tap raises changes no answer
+            self.chain.isolate(self.hook, exc)
 
 
 def _build(entry: Any) -> Plugin:

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from dnsproxy.convert import keys_of
+from dnsproxy.errors import words_of
 
 GROUP = "dnsproxy.plugins"
 
@@ -80,5 +81,5 @@ def _distribution(entry: EntryPoint) -> str:
 
 def in_short(exc: BaseException) -> str:
     """The kind of an exception and the first line of what it says."""
-    lines = str(exc).splitlines()
+    lines = words_of(exc).splitlines()
     return f"{type(exc).__name__}: {lines[0]}" if lines else type(exc).__name__

@@ -1,4 +1,4 @@
-"""What can go wrong with one query, as errors that know the answer the client gets for it."""
+"""What can go wrong with one query, as errors that know the client's answer; and a safe look at anybody's errors."""
 
 from __future__ import annotations
 
@@ -101,9 +101,29 @@ class UpstreamsFailed(QueryError):
     ede_code = EDE_NO_REACHABLE_AUTHORITY
 
 
+def failure_in(error: BaseException) -> BaseException | None:
+    """What is left of an error when trio's cancelling is taken from it; None when it is nothing else.
+
+    A nursery that is cancelled raises both in one group when something fails on its way out.
+    """
+    import trio  # here, for it is slow to import, and most of who needs an rcode does not need it
+
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return None if isinstance(error, trio.Cancelled) else error
+
+
 def shown(thing: object) -> str:
     """`repr` of an error or an answer that anybody may have written, for the log."""
     try:
         return repr(thing)
     except Exception:  # noqa: BLE001  an error in the error
         return f"<{type(thing).__name__} without a repr>"
+
+
+def words_of(error: BaseException) -> str:
+    """`str` of an error that anybody may have written; empty when it says nothing."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  an error in the error
+        return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mypy_extensions import mypyc_attr
 
-from dnsproxy.errors import OutOfTime, ServerFailure
+from dnsproxy.errors import OutOfTime, ServerFailure, failure_in
 from dnsproxy.message import Response
 from dnsproxy.timers import Expiring, Timers
 
@@ -352,22 +352,15 @@ class Flights:
     async def _task(
         self, waiter: TaskWaiter, async_fn: Callable[..., Awaitable[Any]], args: tuple[object, ...]
     ) -> None:
-        import trio
-
         try:
             with waiter.scope:
                 try:
                     waiter.set(await async_fn(*args))
-                except trio.Cancelled:
-                    raise
-                except BaseExceptionGroup as group:  # a nursery's: what it says of cancelling is trio's
-                    cancelled, others = group.split(trio.Cancelled)
-                    if others is not None:
-                        waiter.fail(others)
-                    if cancelled is not None:
-                        raise cancelled from None
                 except BaseException as exc:  # as in `step`
-                    waiter.fail(exc)
+                    failure = failure_in(exc)
+                    if failure is None:
+                        raise
+                    waiter.fail(failure)
         finally:
             self.tasks_running -= 1
             waiter.fail(Cancelled())

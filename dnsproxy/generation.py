@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from dnsproxy.chain import Chain, PluginFailed, Router
-from dnsproxy.errors import shown
+from dnsproxy.chain import Chain, Failures, PluginFailed, Router
+from dnsproxy.errors import failure_in, shown, words_of
 from dnsproxy.intake import QueryFlight
 from dnsproxy.leases import Holder
 from dnsproxy.plugin import Plugin, Tap
@@ -32,7 +32,7 @@ LINGER_S = 1.0  # beyond a chain's deadline, for the answers that its last queri
 class Generation:
     """The chains of a configuration. A reload makes a new one; the old one lives until its last query is answered."""
 
-    def __init__(self, configuration: Configuration, server: Any) -> None:
+    def __init__(self, configuration: Configuration, server: Any, observer_failures: Failures | None = None) -> None:
         """Build and bind every chain; StartError, and nothing stays leased, when a plugin cannot."""
         self.configuration = configuration
         self.scope = trio.CancelScope()
@@ -41,7 +41,7 @@ class Generation:
         self._uncountable: set[Plugin] = set()
         try:
             for config in configuration.servers:
-                self.chains.append(Chain(config))
+                self.chains.append(Chain(config, observer_failures))
                 self._bind(self.chains[-1], server)
         except PluginFailed as exc:
             self.release()
@@ -133,7 +133,7 @@ class Generation:
             if not isinstance(counters, dict | None):
                 raise TypeError(f"{counters!r} is no dictionary")
             json.dumps(counters)
-        except Exception:
+        except (Exception, SystemExit):
             if plugin not in self._uncountable:
                 log.exception("plugin %s: its status cannot be taken", plugin.name)
             self._uncountable.add(plugin)
@@ -141,12 +141,15 @@ class Generation:
         return counters
 
     def describe(self) -> None:
-        """Say on the terminal what every plugin does."""
+        """Say on the terminal what every plugin does; what several servers have in common, as a tap of all, once."""
+        told = set[str]()
         for plugin in self.plugins():
             try:
-                for line in plugin.describe():
-                    log.info("%s: %s", plugin.name, line)
-            except Exception:
+                for line in (f"{plugin.name}: {line}" for line in plugin.describe()):
+                    if line not in told:
+                        log.info("%s", line)
+                    told.add(line)
+            except (Exception, SystemExit):
                 log.exception("plugin %s cannot be described", plugin.name)
 
 
@@ -163,10 +166,13 @@ async def _run(plugin: Plugin, *, task_status: trio.TaskStatus[None]) -> None:
     started = _Started(task_status)
     try:
         await plugin.run(task_status=started)
-    except (Exception, SystemExit) as exc:
+    except BaseException as exc:
+        failure = failure_in(exc)
+        if failure is None:
+            raise
         if not started.is_set:
-            raise _unable(plugin.name, exc) from exc
-        log.exception("plugin %s: its background work has ended", plugin.name)
+            raise _unable(plugin.name, failure) from exc
+        log.exception("plugin %s: its background work has ended", plugin.name, exc_info=failure)
     else:
         if not started.is_set:  # it had nothing to do
             started.started()
@@ -186,5 +192,5 @@ class _Started(trio.TaskStatus[None]):
 
 def _unable(name: str, error: BaseException) -> StartError:
     log.debug("plugin %s cannot start", name, exc_info=error)
-    told = str(error) if isinstance(error, (OSError, ValueError)) else shown(error)
-    return StartError(f"plugin {name} cannot start: {told}")
+    told = words_of(error) if isinstance(error, (OSError, ValueError)) else ""
+    return StartError(f"plugin {name} cannot start: {told or shown(error)}")

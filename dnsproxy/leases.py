@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from dnsproxy.errors import failure_in
+
 if TYPE_CHECKING:
     from dnsproxy.dnstap.relayed_listening import Listen
     from dnsproxy.dnstap.relayed_output import Relay
@@ -29,10 +31,13 @@ class _Entry:
         with self.scope:
             try:
                 await self.thing.run(task_status=task_status)
-            except (Exception, SystemExit):
-                log.exception("%r has ended", self.thing)
-                with contextlib.suppress(RuntimeError):  # whoever waits for its start need not; it may have been said
-                    task_status.started()
+            except BaseException as exc:
+                failure = failure_in(exc)
+                if failure is None:
+                    raise
+                log.exception("%r has ended", self.thing, exc_info=failure)
+            with contextlib.suppress(RuntimeError):  # whoever waits for its start need not; it may have been said
+                task_status.started()
 
     async def end(self, deadline_s: float) -> None:
         """Let it finish what it has, within a deadline."""

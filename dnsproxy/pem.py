@@ -58,14 +58,15 @@ def _key_failure(cert: str, key: str | None, cert_is_broken: bool) -> str:
     """Why the key cannot be used; empty when it can, as far as its certificate lets us see."""
     if not cert_is_broken:
         return _failure(cert, cert, key)  # trusting it, for the system's authorities need not be read
-    return "not PEM" if key and not _is_pem_key(key) else ""
+    return _unlike_a_key(key) if key else ""
 
 
-def _is_pem_key(path: str) -> bool:
+def _unlike_a_key(path: str) -> str:
+    """Why a file holds no private key in PEM; empty when it looks as if it did."""
     try:
-        return b"PRIVATE KEY-----" in Path(path).read_bytes()
-    except OSError:
-        return False
+        return "" if b"PRIVATE KEY-----" in Path(path).read_bytes() else "not PEM"
+    except OSError as exc:
+        return _reason(exc)
 
 
 def _failure(ca: str | None, cert: str | None, key: str | None) -> str:

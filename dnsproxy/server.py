@@ -168,7 +168,7 @@ class Server:
         """Put the configuration in service; StartError says what is in the way."""
         self.nursery = self.flights.nursery = nursery
         self.driver = make_driver(self.flights)
-        generation = self.generation = self._generate(self.configuration)
+        generation = self.generation = Generation(self.configuration, self, self.observer_failures)
         await nursery.start(self.driver.run)
         await self.leases.start(nursery)
         await nursery.start(generation.run)
@@ -179,12 +179,6 @@ class Server:
         gc.collect()
         gc.freeze()  # what exists now stays: no collection need look at it again
         gc.set_threshold(GC_ALLOCATIONS)
-        return generation
-
-    def _generate(self, configuration: Configuration) -> Generation:
-        generation = Generation(configuration, self)
-        for chain in generation.chains:
-            chain.observer_failures = self.observer_failures
         return generation
 
     async def _open_admin(self, wanted: AdminSocket | None) -> None:
@@ -240,9 +234,9 @@ class Server:
         for_metrics: Sockets = {}
         try:
             for_metrics = bind_metrics(configuration, self.metrics.sockets, self.open_sockets)
-            generation = self._generate(configuration)
+            generation = Generation(configuration, self, self.observer_failures)
             await self.nursery.start(generation.run)
-        except StartError:
+        except BaseException:  # also trio's, when a signal ends us meanwhile
             close_all(added | for_metrics)
             raise
         self.sockets |= added

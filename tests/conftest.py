@@ -37,6 +37,7 @@ settings.load_profile("dnsproxy")
 # Tried on the first build only: documents, the layout, and processes and files about which no compiled module decides.
 ONCE = (
     "bench/*",
+    "ci/*",
     "interop/test_dnstap_disk.py",
     "scenarios/test_bad_plugins.py",
     "scenarios/test_dnstap_cost.py",

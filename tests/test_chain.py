@@ -265,6 +265,21 @@ def test_whoever_tells_a_tap_does_not_suffer_from_it(caplog: pytest.LogCaptureFi
     ] * 2
 
 
+def test_nor_from_one_that_puts_another_function_in_its_place_when_it_is_bound() -> None:
+    def fails(event: Event) -> None:
+        raise KeyError
+
+    chain = chain_of(BadTap)
+    (tap,) = chain.plugins
+    assert isinstance(tap, BadTap)
+    tap.forwarder_response = fails  # type: ignore[method-assign]
+    for _ in range(2):
+        chain.watch()
+    for hook in (tap.forwarder_query, tap.forwarder_response, tap.emit):
+        hook(EVENT)
+    assert chain.observer_failures.count == 3, "each is counted once, however often the chain has looked"
+
+
 # routers
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -101,6 +102,12 @@ def test_starting_hands_the_configuration_to_the_server(file: Path, monkeypatch:
     assert status_of("--config", str(file), "--replace-port", "5300:5400") == 0
     for configuration in started:  # at the start, and again at a reload
         assert [str(address) for address in configuration.servers[0].listen] == ["127.0.0.1:5400"]
+
+
+def test_a_hangup_that_comes_before_the_server_heeds_it_is_ignored(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server: Any = importlib.import_module("dnsproxy.server")
+    monkeypatch.setattr(server, "run", lambda *_: int(signal.getsignal(signal.SIGHUP) != signal.SIG_IGN))
+    assert status_of("--config", str(file)) == 0
 
 
 @pytest.mark.parametrize("pair", ["5300", "a:b", "1:99999", ":", "1:2:3"])

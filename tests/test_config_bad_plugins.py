@@ -1,5 +1,6 @@
 """Plugins whose own code fails while a configuration is read: an error of the file, and no end of the process."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ class Bad(Plugin):
     def check(cls, stanzas: Sequence[BadConfig], context: object) -> Iterator[OptionError]:
         if stanzas[0].fails_in == "check":
             raise AttributeError("no such thing\nat all")
+        if stanzas[0].fails_in == "exit":
+            sys.exit(3)
         yield from ()
 
 
@@ -58,6 +61,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ('fails_in = "post_init"', "its plugin fails: ZeroDivisionError (test_config_bad_plugins.py:"),
         ('fails_in = "claims"', "its plugin fails: RuntimeError (test_config_bad_plugins.py:"),
         ('fails_in = "check"', "its plugin fails: AttributeError: no such thing (test_config_bad_plugins.py:"),
+        ('fails_in = "exit"', "its plugin fails: SystemExit: 3 (test_config_bad_plugins.py:"),
     ],
 )
 def test_it_is_an_error_at_its_table_beside_the_files_others(text: str, what: str) -> None:

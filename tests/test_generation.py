@@ -41,6 +41,36 @@ class Failing(Plugin):
         raise OSError("no network")
 
 
+class Wordless(Plugin):
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        raise OSError
+
+
+class Mute(Plugin):
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        class MuteError(ValueError):
+            def __str__(self) -> str:
+                raise KeyError
+
+        raise MuteError("never said")
+
+
+class BadLoser(Plugin):
+    """Fails when it is told to end, beside others of its tasks that just end."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(self._fail_at_the_end)
+            task_status.started()
+
+    async def _fail_at_the_end(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("on purpose")
+
+
 class Impatient(Plugin):
     deadline_s: Any = "5s"
 
@@ -59,6 +89,11 @@ class Unmakeable(Plugin):
         raise KeyError("zone")
 
 
+class Talking(Plugin):
+    def describe(self) -> list[str]:
+        return ["tells", "and tells more"]
+
+
 class Around(Offline):
     """A server for generations."""
 
@@ -67,10 +102,10 @@ class Around(Offline):
         self.leases = Leases(1.0)
 
 
-def generation_of(around: Around, *plugins: type[Plugin]) -> Generation:
+def generation_of(around: Around, *plugins: type[Plugin], servers: int = 1) -> Generation:
     entries = [SimpleNamespace(plugin=plugin, name=plugin.__name__.lower(), stanzas=()) for plugin in plugins]
     server = SimpleNamespace(zones=(b"\0",), allow=(), listen=(), plugins=entries)
-    configuration: Any = SimpleNamespace(servers=(server,))
+    configuration: Any = SimpleNamespace(servers=(server,) * servers)
     return Generation(configuration, around)
 
 
@@ -89,11 +124,19 @@ def test_what_cannot_be_made_is_named_alone_and_leaves_nothing(plugin: type[Plug
     assert list(around.leases.things()) == []
 
 
+def test_what_several_servers_share_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "dnsproxy")
+    generation_of(Around(), Talking, Done, servers=3).describe()
+    assert caplog.messages == ["talking: tells", "talking: and tells more"]
+
+
 @trio_test
 @pytest.mark.parametrize(
     ("plugin", "line"),
     [
         (Failing, "plugin failing cannot start: no network"),
+        (Wordless, "plugin wordless cannot start: OSError()"),
+        (Mute, "plugin mute cannot start: MuteError('never said')"),
         (Endless, f"plugin endless cannot start: its run has not called started() within {START_MAX_S:g} s"),
     ],
 )
@@ -141,6 +184,21 @@ def ask(around: Around, generation: Generation) -> None:
 async def test_with_nothing_under_way_it_lets_go_at_once(autojump_clock: MockClock) -> None:
     around = Around()
     assert await lingers_s(around, generation_of(around, Leasing)) <= LOOK_S
+
+
+@trio_test
+async def test_what_fails_on_its_way_out_ends_nothing_else(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    around = Around()
+    async with trio.open_nursery() as nursery:
+        generation = generation_of(around, BadLoser)
+        await nursery.start(generation.run)
+        await generation.retire(around.flights)
+        await trio.testing.wait_all_tasks_blocked()
+        assert caplog.messages == ["plugin badloser: its background work has ended"]
+        with pytest.raises(StartError, match="plugin failing cannot start: no network"):
+            await nursery.start(generation_of(around, BadLoser, Failing).run)
 
 
 @trio_test

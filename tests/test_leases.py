@@ -178,6 +178,45 @@ async def test_a_thing_that_fails_ends_alone_and_is_named(
     assert sum("<Failing thing> cannot be drained" in message for message in caplog.messages) == 2
 
 
+@trio_test
+async def test_one_that_fails_on_its_way_out_ends_alone_too(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class BadLoser(Thing):
+        async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await Thing.run(self, task_status=task_status)
+                finally:
+                    raise ValueError("on purpose")
+
+    leases = Leases(DRAIN_S)
+    held = holder(leases)
+    async with trio.open_nursery() as nursery:
+        await leases.start(nursery)
+        thing = held.lease("key", BadLoser)
+        await trio.testing.wait_all_tasks_blocked()
+        held.release()
+        await trio.sleep(DRAIN_S)
+        assert thing.log[-1] == "ended"
+        assert caplog.messages == [f"{thing!r} has ended"]
+        nursery.cancel_scope.cancel()
+
+
+@trio_test
+async def test_one_that_is_done_at_once_holds_nobody_up(autojump_clock: MockClock) -> None:
+    class Done(Thing):
+        async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            self.log.append("done")
+
+    leases = Leases(DRAIN_S)
+    thing = holder(leases).lease("key", Done)
+    async with trio.open_nursery() as nursery:
+        await leases.start(nursery)
+        assert thing.log == ["done"]
+
+
 def test_only_what_can_be_reopened_is_and_a_failure_is_its_own(caplog: pytest.LogCaptureFixture) -> None:
     class Reopened(Thing):
         def reopen(self) -> None:

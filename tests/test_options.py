@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -259,6 +259,21 @@ def test_a_type_that_no_one_can_read_is_a_type_error() -> None:
 
     with pytest.raises(TypeError, match="complex"):
         keys_of(Odd)
+
+
+@dataclass(frozen=True)
+class WithOwn:
+    """A default that is made for whoever does not give the key."""
+
+    own: Inner = field(default_factory=Inner)
+
+
+def test_two_stanzas_never_share_a_default() -> None:
+    first, second = (read_table(WithOwn, {}, HERE).value for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.own == second.own
+    assert first.own is not second.own
 
 
 json_like = st.recursive(

@@ -2,7 +2,7 @@
 
 import gc
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from trio.testing import trio_test
 
 from dnsproxy import config
 from dnsproxy.driver import EpollDriver
+from dnsproxy.generation import Generation
 from dnsproxy.server import Server
+from dnsproxy.sockets import Place, Sockets, bind_all
 from dnsproxy.stream import framed
 from tests.dnstap.tap_files import names
 from tests.dnstap.waiting import until
@@ -83,6 +85,28 @@ async def test_what_is_still_in_flight_when_the_time_is_up_gets_servfail(silent:
     async with stream:
         assert dns.message.from_wire((await stream.receive_some())[2:]).rcode() == dns.rcode.SERVFAIL
     assert server.intake.in_flight == 0
+
+
+@trio_test
+async def test_a_reload_that_the_end_interrupts_leaves_no_socket_open(
+    silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_start(self: Generation, *, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep_forever()
+
+    def open_sockets(wanted: list[Place], present: Iterable[Place]) -> Sockets:
+        opened.append(bind_all(wanted, present))
+        return opened[-1]
+
+    opened: list[Sockets] = []
+    async with serving(text(silent)) as (server, _):
+        server.open_sockets = open_sockets
+        monkeypatch.setattr(Generation, "run", never_start)
+        with trio.move_on_after(0.05):
+            await server.replace(config.parse(text(silent).replace("127.0.0.1:0", "[::1]:0"), "/server.toml"))
+    sockets = [sock for each in opened for sock in each.values()]
+    assert sockets
+    assert all(sock.fileno() == -1 for sock in sockets)
 
 
 @trio_test

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -12,6 +14,7 @@ from dnsproxy.dnstap.records import RECORD_OCTETS, RecordLayer
 
 RECEIVE_OCTETS = 4096  # collectors send two control frames of at most 520 octets
 PROBES = 3  # without an answer before a quiet connection is given up
+HOSTS: Final = Path("/etc/hosts")
 KEEPALIVE_MAX = 32_767  # seconds; Linux takes no more
 
 
@@ -26,13 +29,18 @@ async def connect(destination: Destination, tls: TlsOptions) -> Connection:
 
 
 async def _open_tcp(host: str, port: int) -> trio.SocketStream:
+    relative = host.removesuffix(".")
+    if relative != host and _is_in_hosts(relative):
+        host = relative  # glibc does not find `localhost.` there; elsewhere the dot keeps the search list out
+    return await trio.open_tcp_stream(host, port)
+
+
+def _is_in_hosts(host: str) -> bool:
     try:
-        return await trio.open_tcp_stream(host, port)
-    except socket.gaierror:
-        relative = host.removesuffix(".")
-        if relative == host:
-            raise
-        return await trio.open_tcp_stream(relative, port)  # glibc does not find `localhost.` in /etc/hosts
+        lines = HOSTS.read_text(errors="replace").lower().splitlines()
+    except OSError:
+        return False
+    return any(host.lower() in line.partition("#")[0].split()[1:] for line in lines)
 
 
 class Connection:

@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from dnsproxy.dnstap.backlog import MAX_FRAME, SPOOL_FULL
-from dnsproxy.dnstap.output import CHUNK_OCTETS, Output, OutputOptions
+from dnsproxy.dnstap.output import CHUNK_OCTETS, CONNECTED, DOWN, Output, OutputOptions
 
 MAX_BATCH: Final = CHUNK_OCTETS + MAX_FRAME  # octets: the last frame may go beyond
 BATCH: Final = struct.Struct("!I")  # octets of whole frames that follow; 0: this worker writes no more
@@ -35,18 +35,23 @@ class RelayedOutput(Output):
 
     async def _write(self, stream: trio.SocketStream) -> None:
         await self._take_answer(stream)
-        self._opened()
+        if self.state != DOWN or not self._backlog.queued:  # else the disk may be as full as it was
+            self._opened()
         while not self._is_done:
             await self._wait_for_frames()
             self._tend()
-            await self._write_batch(stream)
+            if await self._write_batch(stream) and self.state != CONNECTED:
+                self._opened()
         await stream.send_all(BATCH.pack(0))
 
-    async def _write_batch(self, stream: trio.SocketStream) -> None:
+    async def _write_batch(self, stream: trio.SocketStream) -> bool:
+        """Have the supervisor write what waits; whether there was anything."""
         batch = self._backlog.take(CHUNK_OCTETS)
-        if batch:
-            await stream.send_all(BATCH.pack(len(batch)) + batch)
-            await self._take_answer(stream)
+        if not batch:
+            return False
+        await stream.send_all(BATCH.pack(len(batch)) + batch)
+        await self._take_answer(stream)
+        return True
 
     async def _take_answer(self, stream: trio.SocketStream) -> None:
         answer = b""

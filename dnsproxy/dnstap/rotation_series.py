@@ -63,6 +63,8 @@ class FileSeries:
         """
         if self._file is None:
             self._begin(now, None)
+        elif self._file.is_deleted:
+            self._replace_deleted(self._file, now)
         elif self.is_due(now):
             self._turn_over(now)
         rest = memoryview(frames)
@@ -105,6 +107,13 @@ class FileSeries:
         self.end()
         self._archive.catch_up()
         self._begin(now, before)
+
+    def _replace_deleted(self, deleted: StreamFile, now: float) -> None:
+        """Its room on the disk is free once it is closed; what would be written to it nobody could read."""
+        log.warning("tap %s: %s was deleted, with what it held; another file begins", self._tap, deleted.name)
+        deleted.close()
+        self._file = self._archive.current = None
+        self._begin(now, deleted)
 
     def _begin(self, now: float, before: StreamFile | None) -> None:
         has_parts = self._rotation.has_parts

@@ -80,6 +80,11 @@ class StreamFile:
             return False
 
     @property
+    def is_deleted(self) -> bool:
+        """Whether it has no name left, not even one that it was moved to."""
+        return os.fstat(self._descriptor).st_nlink == 0 and not self.is_there  # some file systems count no links
+
+    @property
     def is_part(self) -> bool:
         """Whether it has another name once it is complete."""
         return self.name.name.endswith(PART)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,9 @@ if TYPE_CHECKING:
     from dnsproxy.message import Query
     from dnsproxy.plugin import Tap
 
-log = logging.getLogger("dnsproxy")
-
 
 class Taps:
-    """The taps that want FORWARDER_* messages; one that raises never changes an answer."""
+    """The taps that want FORWARDER_* messages. None of them raises: their chain sees to that."""
 
     __slots__ = ("only_chooses", "others", "recorder")
 
@@ -48,25 +45,9 @@ class Taps:
     def query(self, event: Event) -> None:
         """FORWARDER_QUERY, to those who take events."""
         for tap in self.others:
-            try:
-                tap.forwarder_query(event)
-            except BaseException as exc:
-                isolate(tap, exc)
+            tap.forwarder_query(event)
 
     def response(self, event: Event) -> None:
         """FORWARDER_RESPONSE, likewise."""
         for tap in self.others:
-            try:
-                tap.forwarder_response(event)
-            except BaseException as exc:
-                isolate(tap, exc)
-
-
-_isolated: set[Tap] = set()
-
-
-def isolate(tap: Tap, error: BaseException) -> None:
-    """A tap raised: log it the first time."""
-    if tap not in _isolated:
-        _isolated.add(tap)
-        log.error("tap %r failed (logged once): %r", tap, error, exc_info=error)
+            tap.forwarder_response(event)

@@ -71,6 +71,14 @@ class Reloading:
         else:
             self._end([f"worker {worker.number} ended when it took the configuration"])
 
+    def abandon(self) -> None:
+        """The proxy stops: nobody is waited for any more. Unless the first worker has taken it, nothing changes."""
+        self._waiting.clear()
+        if self._is_committed:
+            self._timer.cancel()
+        else:
+            self._end(["the proxy stops"])
+
     def _send(self, worker: WorkerHandle) -> None:
         self._waiting.add(worker)
         worker.give(self._added[worker.number - 1])

@@ -226,6 +226,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._is_stopping = True
+        if self._reloading is not None:
+            self._reloading.abandon()
         self._loop.later(2 * self._configuration.limits.stop + EXIT_S, self._lose_patience)
         for worker in self._workers:
             worker.end()

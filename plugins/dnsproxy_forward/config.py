@@ -49,6 +49,9 @@ class UpstreamTable:
     server_name: str | None = option(None, help="name in its certificate, and what it is told (SNI)")
     pins: tuple[Pin, ...] = option((), one_or_more=True, help="SHA-256 of its public key, in base64; one must fit")
 
+    def __str__(self) -> str:
+        return str(self.address)
+
 
 @dataclass(frozen=True)
 class ForwardConfig:

@@ -9,8 +9,9 @@ import trio
 import trustme
 from trio.testing import trio_test
 
+from dnsproxy.dnstap import connection
 from dnsproxy.dnstap.connection import Connection
-from dnsproxy.dnstap.destination import TlsOptions
+from dnsproxy.dnstap.destination import Destination, TlsOptions
 from dnsproxy.dnstap.records import RecordLayer
 
 
@@ -181,3 +182,33 @@ def pass_on(one: RecordLayer, other: RecordLayer) -> None:
     """What one has to say to the other, octet by octet."""
     for octet in one.data_to_send():
         other.receive_data(bytes([octet]))
+
+
+@trio_test
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("tap.example.org.", "tap.example.org"),
+        ("TAP.", "TAP"),
+        ("tap.example.org", "tap.example.org"),
+        ("other.example.org.", "other.example.org."),
+        ("remark.", "remark."),
+    ],
+)
+async def test_the_last_dot_goes_only_where_the_hosts_file_has_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, asked: str
+) -> None:
+    """Without it the resolver would try its search list: another host than the one that was meant."""
+
+    async def look_up(host: str, port: int) -> trio.SocketStream:
+        names.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    names: list[str] = []
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n192.0.2.1\ttap.example.org  tap # remark\n")
+    monkeypatch.setattr(connection, "HOSTS", hosts)
+    monkeypatch.setattr(trio, "open_tcp_stream", look_up)
+    with pytest.raises(socket.gaierror):
+        await connection.connect(Destination.from_toml(f"tcp://{name}:6000"), TlsOptions())
+    assert names == [asked]

@@ -1,5 +1,6 @@
 """Collectors that are killed, silent, rude or slow at the end: a tap goes on, and its books balance."""
 
+import itertools
 import random
 import socket
 
@@ -48,6 +49,39 @@ async def test_through_kills_under_load_the_books_balance_and_a_partly_written_f
     assert (status["offered"], status["sent"], sum(status["dropped"].values())) == (2000, 2000, 0)
     assert received <= 2000, "what was lost in the kernel of a killed collector was sent all the same"
     assert last.frames
+
+
+@trio_test
+async def test_pauses_between_attempts_grow_from_a_tenth_of_a_second_to_two(
+    unix: Destination, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried_at: list[float] = []
+
+    async def refuse(*_: object) -> None:
+        tried_at.append(trio.current_time())
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("dnsproxy.dnstap.socket_output.connect", refuse)
+    async with running(unix, drain_s=0.5):
+        await trio.sleep(30)
+        pauses = [after - before for before, after in itertools.pairwise(tried_at)]
+    for pause, longest in zip(pauses, [0.1, 0.2, 0.4, 0.8, 1.6], strict=False):
+        assert longest / 2 <= pause <= longest
+    assert all(0.5 <= pause <= 2 for pause in pauses[5:])
+    assert len(set(pauses[5:])) > 3, "not in step with others"
+
+
+@trio_test
+async def test_a_connection_that_does_not_come_about_is_given_up_in_time(
+    unix: Destination, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stall(*_: object) -> None:  # as a host that swallows packets, or a peer silent in the TLS handshake
+        await trio.sleep_forever()
+
+    monkeypatch.setattr("dnsproxy.dnstap.socket_output.connect", stall)
+    async with running(unix, drain_s=0.5) as output:
+        assert await until_state(output, "down") == pytest.approx(5, abs=0.1)
+        assert output.tap_status()["last_error"] == "no connection within 5 s"
 
 
 @trio_test

@@ -3,6 +3,7 @@
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -177,6 +178,23 @@ def test_a_file_that_rotates_is_published_when_another_is_asked_for(tmp_path: Pa
     assert names(tmp_path) == ["dns.fstrm"]
 
 
+@pytest.mark.parametrize(("rotation", "name"), [({}, "dns.fstrm"), ({"every_s": HOUR}, "dns.fstrm.part")])
+def test_a_file_that_was_deleted_is_begun_anew_by_the_next_write(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rotation: dict[str, Any], name: str
+) -> None:
+    series = series_of(tmp_path, **rotation)
+    series.write(frames(b"1"), NOON)
+    (tmp_path / name).unlink()
+    series.write(frames(b"2"), NOON)
+    series.write(frames(b"3"), NOON)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"tap tap: {tmp_path / name} was deleted, with what it held; another file begins"
+    ]
+    end(series)
+    assert names(tmp_path) == ["dns.fstrm"]
+    assert read(tmp_path / "dns.fstrm") == [b"2", b"3"]
+
+
 def test_nothing_is_asked_of_a_tap_that_has_no_file_yet(tmp_path: Path) -> None:
     series = series_of(tmp_path)
     series.ask()
@@ -214,6 +232,19 @@ def test_a_full_disk_ends_a_write_with_whole_frames_and_the_next_one_goes_on(tmp
     series.write(frames(b"3", b"4"), NOON)
     end(series)
     assert read(tmp_path / "dns.fstrm") == [b"1", b"2", b"3", b"4"]
+
+
+def test_room_that_is_made_by_deleting_the_file_of_a_full_disk_is_used(tmp_path: Path, disk: Disk) -> None:
+    series = series_of(tmp_path)
+    series.write(frames(b"1"), NOON)
+    disk.room = len(START + frames(b"1"))
+    with pytest.raises(OSError, match="No space left"):
+        series.write(frames(b"2"), NOON)
+    (tmp_path / "dns.fstrm").unlink()
+    series.write(frames(b"2"), NOON)
+    assert read_part(tmp_path / "dns.fstrm") == [b"2"]
+    disk.room = inf
+    end(series)
 
 
 def test_a_file_that_cannot_be_begun_is_begun_by_the_next_write(tmp_path: Path, disk: Disk) -> None:

@@ -169,6 +169,8 @@ def test_bad_datagrams_in_the_middle_of_a_batch_cost_nobody_else_an_answer(form:
     ("size", "more", "cut"),
     [
         (400, {}, False),
+        (467, {}, False),  # 512 octets with all that stands before the record's
+        (468, {}, True),
         (600, {}, True),
         (600, {"payload": 512}, True),
         (1000, {"payload": 1232}, False),

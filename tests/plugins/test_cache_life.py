@@ -45,6 +45,19 @@ def test_the_soa_of_a_negative_hit_shows_how_long_there_will_be_nothing(rcode: i
     assert bench.asked == 2
 
 
+@pytest.mark.parametrize(
+    ("soa_ttl", "minimum", "longest", "shown"), [(30, 60, 90.0, 30), (60, 30, 90.0, 30), (90, 60, 30.0, 30)]
+)
+def test_the_least_of_the_soas_ttl_its_minimum_and_max_negative_ttl_counts(
+    soa_ttl: int, minimum: int, longest: float, shown: int
+) -> None:
+    soa = f"example.org. {soa_ttl} IN SOA ns.example.org. hostmaster.example.org. 1 2 3 4 {minimum}"
+    bench = Bench(max_negative_ttl=longest)
+    bench.upstream.by = lambda query: answer(query, [], [soa], rcode=dns.rcode.NXDOMAIN)
+    bench.ask(make_query())
+    assert ttls(bench.ask(make_query())) == [shown]
+
+
 @pytest.mark.parametrize("rcode", [dns.rcode.NXDOMAIN, dns.rcode.NOERROR])
 def test_a_negative_answer_without_soa_is_not_kept(rcode: int) -> None:
     bench = Bench()

@@ -35,6 +35,7 @@ def test_each_of_the_files_is_told_of(folder: Path) -> None:
     found = errors(folder, socket=TLS, ca="words.pem", cert="words.pem", key="words.pem")
     assert found.keys() == {"ca", "cert", "key"}
     assert "not PEM" in found["key"]
+    assert "No such file" in errors(folder, socket=TLS, cert="words.pem", key="none.pem")["key"]
     assert errors(folder, socket=TLS, ca="words.pem", cert="cert.pem", key="other.pem").keys() == {"ca", "key"}
     assert errors(folder, socket=TLS, cert="words.pem", key="key.pem").keys() == {"cert"}
 

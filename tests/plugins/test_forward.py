@@ -319,6 +319,17 @@ def test_beyond_max_concurrent_queries_are_refused_and_counted(offline: Offline)
     assert offline.ask(run_s=1).rcode == NOERROR
 
 
+def test_each_stanza_has_a_bound_of_its_own(offline: Offline) -> None:
+    later = slow(0.5, answering())
+    stanzas = forward(A, max_concurrent=2), forward(A, from_="example.net", max_concurrent=1), forward(B, from_="test")
+    configured(offline, *stanzas, A=later, B=later)
+    names = [f"{number}.{zone}" for zone in ("example.org", "example.net", "test") for number in range(4)]
+    asked = [offline.start(query(name)) for name in names]
+    offline.run(1)
+    refused = [name for name, one in zip(names, asked, strict=True) if one.rcode == REFUSED]
+    assert refused == ["2.example.org", "3.example.org", "1.example.net", "2.example.net", "3.example.net"]
+
+
 def test_followers_count_among_the_concurrent_too(offline: Offline) -> None:
     configured(offline, forward(A, max_concurrent=3), A=slow(0.5, answering()))
     asked = together(offline, 5)

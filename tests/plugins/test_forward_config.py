@@ -73,6 +73,12 @@ def test_two_stanzas_ask_an_address_over_one_pool(tmp_path: Path) -> None:
     assert chain.plugins[0].describe() == [f"forwards . to {A}:53", f"forwards org. to {A}:53"]
 
 
+def test_an_upstream_with_options_of_its_own_is_described_by_its_address() -> None:
+    to = [A, {"address": f"tls://{A}", "server_name": "dns.example.net"}, {"address": f"tcp://{A}", "weight": 2}]
+    chain = Offline().configure(stanza("[[forward]]", {"to": to}))
+    assert chain.plugins[0].describe() == [f"forwards . to {A}:53, tls://{A}:853, tcp://{A}:53"]
+
+
 def test_the_defaults_are_those_of_the_documents() -> None:
     config = read()
     assert (config.policy, config.parallel_width, config.hedge, config.next_on_nodata) == ("random", 2, None, False)

@@ -165,6 +165,15 @@ def test_each_message_has_the_labels_of_its_own_attempt(offline: Offline) -> Non
     assert (asked.label("upstream"), asked.label("outcome"), asked.label("attempts")) == (B, "answered", 3)
 
 
+def test_when_all_fail_at_once_the_client_is_told_of_the_last_attempt(offline: Offline) -> None:
+    configured(offline, forward(A, B, policy="parallel", max_attempts=2, timeout="500ms"), A=silent, B=silent)
+    told = told_of(offline)
+    asked = offline.ask(run_s=3)
+    last = max((labels for _, labels in told), key=lambda labels: int(str(labels["attempt"])))
+    assert [asked.label(name) for name in ("attempt", "attempts", "outcome")] == [2, 2, "timeout"]
+    assert asked.label("upstream") == last["upstream"]
+
+
 def test_a_bad_answer_that_comes_first_is_told_as_what_it_is(offline: Offline) -> None:
     configured(
         offline, forward(A, B, policy="parallel"), A=slow(0.1, answering(rcode=SERVFAIL)), B=slow(0.2, answering())

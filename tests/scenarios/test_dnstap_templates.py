@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from tests.conftest import StartProxy
 from tests.support import behaviours, wire
 from tests.support.client import exchange, exchange_tcp
@@ -50,6 +52,20 @@ def test_labels_about_the_answer_belong_to_the_message_that_has_it(
         took_s = (message.response_ns - message.query_ns) / NS_PER_S
         assert duration.endswith("s")
         assert abs(float(duration[:-1]) - took_s) < 0.001
+
+
+def test_the_round_trip_time_is_a_bare_number_of_milliseconds(
+    start_proxy: StartProxy, upstream: HostileUpstream, collector: Collector
+) -> None:
+    upstream.on("slow", behaviours.delay(60))
+    proxy = start_proxy(dnstap(to=collector, extra="{/forward/rtt}") + forward(upstream))
+    exchange(wire.query("slow.example.org"), proxy.port)
+    cq, fq, fr, cr = collector.wait_for(4)
+    took_ms = ((fr.response_ns or 0) - (fr.query_ns or 0)) / 1_000_000
+    assert took_ms > 59
+    assert (cq.extra, fq.extra) == ("-", "-")
+    for message in (fr, cr):
+        assert float(message.extra or "") == pytest.approx(took_ms, abs=0.002)
 
 
 ODD_NAMES = {

@@ -75,6 +75,18 @@ def test_a_race_is_tapped_as_it_was_and_its_loser_is_not_waited_for(
     assert final[2:] == ["2", "answered"]
 
 
+def test_in_a_race_over_tcp_each_query_has_the_labels_of_its_own_attempt(
+    start_proxy: StartProxy, upstream: HostileUpstream, second_upstream: HostileUpstream, collector: Collector
+) -> None:
+    upstream.default = second_upstream.default = behaviours.delay(50)
+    tap = dnstap(to=collector, extra="{/forward/upstream}")
+    proxy = start_proxy(tap + forward(upstream, second_upstream, policy="parallel", force_tcp=True, **LONG))
+    exchange(wire.query("race.example.org"), proxy.port)
+    asked = collector.wait_for(2, "FQ")
+    assert len({one.response_port for one in asked}) == 2
+    assert [one.extra for one in asked] == [f"{one.response_address}:{one.response_port}" for one in asked]
+
+
 def test_one_that_has_become_silent_costs_a_quarter_of_a_second_until_it_is_down(
     start_proxy: StartProxy, upstream: HostileUpstream, second_upstream: HostileUpstream
 ) -> None:

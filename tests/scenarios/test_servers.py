@@ -77,6 +77,7 @@ def test_queries_beyond_the_limits_are_refused_and_counted(
             client.send(wire.query(f"h{id}.held.example.org", id=id))
         refused = {wire.message_id(answer): wire.rcode(answer) for answer in answers(client, 3)}
         assert refused == dict.fromkeys((5, 6, 7), wire.REFUSED)
+        assert {name: count for name, count in proxy.status()["limits"]["refused"].items() if count} == {limit: 3}
         upstream.release()
         assert {wire.rcode(answer) for answer in answers(client, 5)} == {0}
         client.send(wire.query("free.example.org", id=9))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import StartProxy
 from tests.support import behaviours, wire
-from tests.support.client import ANSWER_WITHIN_S, TcpClient, answers, exchange, is_silent, udp_socket
+from tests.support.client import ANSWER_WITHIN_S, TcpClient, answers, by_id, exchange, is_silent, udp_socket
 from tests.support.collector import Collector
 from tests.support.ports import free_low_port, free_port
 from tests.support.programs import require_program
@@ -20,6 +20,10 @@ from tests.support.upstream import HostileUpstream
 from tests.support.workers import TWO
 
 WWW = wire.query("www.example.org")
+READY_S = 0.6
+MORE_THAN_KERNELS_HOLD = 150  # answers of 60 000 octets
+WORK_S = 0.037  # processor time of `slowness` where the bound was set
+STARTS = 5  # the quickest counts: a machine that does other things too is slower at times
 
 
 def failed_start(proxy: Proxy) -> tuple[int, str]:
@@ -110,6 +114,29 @@ def test_ready_means_ready(start_proxy: StartProxy, upstream: HostileUpstream) -
     assert time.monotonic() - started < 3, "0.6 s on an idle machine"
 
 
+def test_a_start_takes_no_more_than_six_tenths_of_a_second(tmp_path: Path, upstream: HostileUpstream) -> None:
+    body = dnstap(to=f"unix://{tmp_path}/nobody.sock") + "[cache]\n" + forward(upstream)
+    took_s: list[float] = []
+    while len(took_s) < STARTS and min(took_s, default=1.0) > READY_S:
+        with Proxy(tmp_path, body) as proxy:
+            took_s.append(processor_s(proxy) / slowness())
+    assert min(took_s) <= READY_S
+
+
+def slowness() -> float:
+    """How many times longer than that on which the bound was set this machine takes now; at least 1."""
+    started = time.process_time()
+    texts = {number & 1023: str(number) for number in range(500_000)}
+    assert len(texts) == 1024
+    return max((time.process_time() - started) / WORK_S, 1.0)
+
+
+def processor_s(proxy: Proxy) -> float:
+    """The processor time that a process has used: others may keep it waiting."""
+    fields = Path(f"/proc/{proxy.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_at_the_end_what_is_in_flight_is_answered(
     start_proxy: StartProxy, upstream: HostileUpstream, collector: Collector, how: signal.Signals
@@ -127,6 +154,22 @@ def test_at_the_end_what_is_in_flight_is_answered(
     assert proxy.wait() == 0
     collector.wait_until(lambda: collector.stops == 1, "STOP")
     assert len(collector.of_type("CR")) == 10
+
+
+def test_at_the_end_a_client_that_is_slow_to_read_gets_its_answers_too(
+    start_proxy: StartProxy, upstream: HostileUpstream
+) -> None:
+    upstream.on("large", behaviours.large(60_000))
+    proxy = start_proxy(forward(upstream))
+    with TcpClient(proxy.port) as client:
+        client.send(*[wire.query(f"l{id}.large.example.org", "TXT", id=id) for id in range(MORE_THAN_KERNELS_HOLD)])
+        upstream.wait_for(10, "large")
+        proxy.tell_to_stop()
+        time.sleep(0.2)
+        found = by_id(client.receive_all(MORE_THAN_KERNELS_HOLD))
+    assert {len(answer) for answer in found.values()} == {60_000}
+    assert len(found) == MORE_THAN_KERNELS_HOLD
+    assert proxy.wait() == 0
 
 
 @pytest.mark.parametrize("processes", ["", TWO], ids=["one process", "two workers"])

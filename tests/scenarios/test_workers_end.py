@@ -49,6 +49,17 @@ def test_a_worker_that_hangs_does_not_hold_up_the_end_for_ever(tmp_path: Path, u
     assert "does not stop" in proxy.log
 
 
+def test_a_reload_that_the_end_overtakes_is_not_said_to_be_done(tmp_path: Path, upstream: HostileUpstream) -> None:
+    proxy = Proxy(tmp_path, TWO + stanza("[limits]", {"stop": "100ms"}) + forward(upstream)).start()
+    os.kill(workers(proxy)[1], signal.SIGSTOP)
+    proxy.config.write_text(proxy.config.read_text().replace(TWO, "workers = 3\n"))
+    proxy.process.send_signal(signal.SIGHUP)
+    proxy.wait_for_log("takes a restart")  # one worker has the new configuration, the other one never will
+    proxy.tell_to_stop()
+    assert proxy.wait() == 1
+    assert "reload: done" not in proxy.log
+
+
 def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path, upstream: HostileUpstream) -> None:
     proxy = Proxy(tmp_path, TWO + forward(upstream)).start()
     left = workers(proxy)

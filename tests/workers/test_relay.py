@@ -120,6 +120,38 @@ async def test_a_full_disk_cuts_no_frame_and_the_workers_count_what_they_cannot_
 
 
 @trio_test
+async def test_a_disk_that_stays_full_is_told_of_once(
+    tmp_path: Path, relay: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries, disk = 0, Disk(monkeypatch)
+
+    async def count(tap: OutputOptions) -> trio.SocketStream:
+        nonlocal tries
+        tries += 1
+        return await reach(relay, tap)
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.getMessage().startswith("tap tap ")]
+
+    caplog.set_level("INFO", "dnsproxy")
+    output = RelayedOutput(options(tmp_path / "dns.fstrm"), count)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(output.run)
+        await until(lambda: output.state == "connected")
+        caplog.clear()
+        disk.room = 100
+        output.offer(data_frame(bytes(200)))
+        await until(lambda: tries >= 4)
+        assert told() == ["tap tap down: No space left on device"]
+        assert output.state == "down"
+        disk.room = float("inf")
+        await until(lambda: output.tap_status()["sent"] == 1)
+        assert told() == ["tap tap down: No space left on device", "tap tap connected"]
+        assert output.connects == 2
+        await output.drain(5.0)
+
+
+@trio_test
 async def test_a_folder_that_cannot_be_made_is_a_tap_that_is_down(tmp_path: Path, relay: Relay) -> None:
     (tmp_path / "folder").write_text("a file")
     async with outputs(relay, options(tmp_path / "folder" / "dns.fstrm"), 2) as made:

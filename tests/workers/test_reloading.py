@@ -103,3 +103,20 @@ def test_when_none_is_ready_all_take_it(trial: Trial) -> None:
         worker.state = State.NONE
     trial.begin()
     assert (trial.told, trial.happened) == ([], ["commit", []])
+
+
+def test_an_end_before_the_first_has_taken_it_changes_nothing(trial: Trial) -> None:
+    trial.begin()
+    trial.reloading.abandon()
+    assert trial.happened == [["the proxy stops"]]
+    trial.loop.pass_time(TAKE_S)
+    assert [worker.fate for worker in trial.workers] == ["", "", ""]
+
+
+def test_at_an_end_amid_it_nobody_is_waited_for_or_killed(trial: Trial) -> None:
+    trial.begin()
+    trial.answer(1)
+    trial.reloading.abandon()
+    trial.loop.pass_time(TAKE_S)
+    assert trial.happened == ["commit"]
+    assert [worker.fate for worker in trial.workers] == ["", "", ""]
