@@ -8,7 +8,7 @@ import pytest
 from dnsproxy import datagram
 from dnsproxy.datagram import BATCH, DatagramReceiver, DatagramSender, PlainReceiver, Receiver, Sender
 from tests.datagram.sockets import HOSTS, RECEIVERS, SENDERS, SIZES, V4, V6, Sockets, content, name_of
-from tests.support.client import send_from_port_0
+from tests.support.raw import send_from_port_0
 
 
 @RECEIVERS

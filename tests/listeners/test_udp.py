@@ -22,8 +22,8 @@ from dnsproxy.listeners.udp import UdpListener, WildcardUdpListener, bind_udp
 from dnsproxy.message import Endpoint, Query, Response
 from dnsproxy.plugin import Observer, Plugin
 from dnsproxy.wire import make_opt
-from tests.support.client import send_from_port_0
 from tests.support.offline import NoDriver, chain_of, query
+from tests.support.raw import send_from_port_0
 
 FORMS = pytest.mark.parametrize("form", [(Receiver, Sender), (PlainReceiver, PlainSender)])
 

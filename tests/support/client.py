@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 import dns.message
-import pytest
 
 ANSWER_WITHIN_S = 6.0  # longer than the proxy's default deadline: whoever gets nothing by then gets nothing
 SILENCE_S = 0.3  # what would be answered at all is answered in a millisecond
@@ -145,13 +144,3 @@ def by_id(wires: Sequence[bytes]) -> dict[int, bytes]:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def send_from_port_0(destination: tuple[str, int], octets: bytes) -> None:
-    """One datagram that nobody can answer; a skip where raw sockets are not allowed."""
-    try:
-        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
-    except PermissionError:
-        pytest.skip("sending from port 0 takes CAP_NET_RAW")
-    with raw:
-        raw.sendto(struct.pack("!HHHH", 0, destination[1], 8 + len(octets), 0) + octets, destination)
