@@ -206,7 +206,7 @@ def test_what_is_shorter_than_a_header_is_an_index_error(octets: bytes) -> None:
 
 
 @pytest.mark.parametrize("octets", [None, 7, "x" * 20])
-def test_what_is_no_octets_is_a_type_error(octets: Any) -> None:
+def test_what_is_no_octets_is_an_error_that_becomes_an_answer(octets: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         conform(query(), octets)
 

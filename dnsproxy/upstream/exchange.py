@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Container, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dnsproxy import wire
@@ -266,11 +266,3 @@ def draw_ids(left: list[bytes]) -> bytes:
     block = os.urandom(2 * IDS_BLOCK)
     left += [block[at : at + 2] for at in range(0, 2 * IDS_BLOCK, 2)]
     return left.pop()
-
-
-def free_id(left: list[bytes], in_use: Container[bytes]) -> bytes:
-    """A random message ID that is not in use."""
-    while True:
-        taken = left.pop() if left else draw_ids(left)
-        if taken not in in_use:
-            return taken
